@@ -1,0 +1,8 @@
+"""What happens, as tables of contents: each flow is a list of calls, without loops over data and without maths.
+
+Flows may import anything of `tasks`; nothing imports a flow.
+"""
+
+import logging
+
+logging.getLogger("tasks").setLevel(logging.INFO)  # so that plain modules' lines reach a run's log; Prefect attaches only the handler

@@ -1,0 +1,206 @@
+"""The command line: `viska retrain --recipe FILE --training.steps 400`. Its flags are the fields of the recipe, read from the model itself.
+
+    viska prepare | train | release | retrain     run a flow, here, or on the server that PREFECT_API_URL names
+    viska transcribe MODEL FILE...                print the words of recordings
+    viska demo MODEL                              open the Gradio app
+
+Errors that viska means are one message and exit code 2; anything else shows its traceback.
+"""
+
+import argparse
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from tasks.contracts.errors import RecipeError, ViskaError
+from tasks.contracts.recipe import Recipe, read_recipe
+
+FLOWS = {
+    "prepare": "corpus to sealed shards of log-Mel features",
+    "train": "shards to a checkpoint, scored before and after",
+    "release": "checkpoint and report to a model page with a demo",
+    "retrain": "the three in order; what is done already is not repeated",
+}
+NUMBER = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
+QUIET = {  # Prefect's own lines away, the steps' lines short; each can be set otherwise in the environment
+    "PREFECT_LOGGING_LEVEL": "WARNING",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s %(flow_run_name)s: %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s   %(task_run_name)s: %(message)s",
+    "PREFECT_LOGGING_FORMATTERS_STANDARD_DATEFMT": "%H:%M:%S",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",  # the temporary server is told to stop mid-sentence, and complains
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    options = _parser().parse_args(arguments)
+    try:
+        code: int = options.run(options)
+        return code
+    except ViskaError as error:
+        print(f"viska: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("viska: interrupted; run the same command again to go on from here", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="viska", description="Retrain Whisper for a language, a domain or a team's own voices.",
+                                     epilog="viska COMMAND --help lists the flags of a command.")  # fmt: skip
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name, help in FLOWS.items():
+        command = commands.add_parser(name, help=help, description=f"viska {name}: {help}.", argument_default=argparse.SUPPRESS,
+                                      usage=f"viska {name} [--recipe FILE] [--FIELD VALUE ...]")  # fmt: skip
+        command.add_argument("--recipe", metavar="FILE", help="settings as YAML; flags come on top of it")
+        for path, field in _fields(Recipe).items():
+            command.add_argument(f"--{path}", dest=path, metavar=_kind(field), help=_help(field), type=_value)
+        command.set_defaults(run=_run_flow, flow=name)
+    command = commands.add_parser("transcribe", help="print the words of recordings")
+    command.add_argument("model", metavar="MODEL", help="a folder, such as STORE/models/NAME/latest, or a Hub id")
+    command.add_argument("files", metavar="FILE", nargs="+", help="recordings of any format and length")
+    command.add_argument("--language", default="", help="what is spoken; default: what the model says")
+    command.add_argument("--times", action="store_true", help="a line per piece, with its seconds")
+    command.set_defaults(run=_transcribe)
+    command = commands.add_parser("demo", help="open the Gradio app: microphone and upload")
+    command.add_argument("model", metavar="MODEL", help="a folder, or a Hub id")
+    command.add_argument("--language", default="", help="what is spoken; default: what the model says")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; default: this machine only")
+    command.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
+    command.set_defaults(run=_demo)
+    return parser
+
+
+def _run_flow(options: argparse.Namespace) -> int:
+    """Run a flow and say in the end what was done, what was found, and where to look."""
+    flags = {path: value for path, value in vars(options).items() if path in _fields(Recipe)}
+    recipe = recipe_from(getattr(options, "recipe", ""), flags)
+    from flows.run import run_flow  # here: Prefect takes a second to import, which --help need not wait for
+
+    return run_flow(options.flow, recipe)
+
+
+def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
+    """Return the recipe of a YAML file with flags on top; a flag of a section's field keeps the section's kind.
+
+    Raises:
+        RecipeError: naming the field, what was got and what is allowed.
+    """
+    values: dict[str, Any] = {}
+    if file:
+        try:
+            values = yaml.safe_load(Path(file).read_text()) or {}
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise RecipeError(f"recipe {file}: {error}") from error
+        if not isinstance(values, dict):
+            raise RecipeError(f"recipe {file}: a {type(values).__name__}, expected settings by name")
+    for path, value in sorted(flags.items(), key=lambda flag: not flag[0].endswith(".kind")):
+        section, _, name = path.rpartition(".")
+        if not section:
+            values[name] = value
+            continue
+        inner = values.get(section) or _default_kind(section)
+        if name == "kind" and inner.get("kind") != value:
+            inner = {}  # another kind has other fields
+        values[section] = inner | {name: value}
+    return read_recipe(values)
+
+
+def _default_kind(section: str) -> dict[str, Any]:
+    kind = getattr(getattr(Recipe(), section, None), "kind", None)
+    return {"kind": kind} if kind else {}
+
+
+def _transcribe(options: argparse.Namespace) -> int:
+    from tasks.contracts.errors import AudioError
+    from tasks.model.transcribe import open_model, transcribe  # here: torch takes seconds to import
+
+    whisper = open_model(options.model, options.language)
+    failed = 0
+    for file in options.files:
+        try:
+            if not Path(file).is_file():
+                raise AudioError("no such file")
+            segments = transcribe(whisper, Path(file).read_bytes())
+            if options.times:
+                for segment in segments:
+                    print(f"{file}\t{segment.start:.2f}\t{segment.end:.2f}\t{segment.text}", flush=True)
+            else:
+                text = " ".join(segment.text for segment in segments)
+                print(f"{file}\t{text}" if len(options.files) > 1 else text, flush=True)
+        except AudioError as error:
+            print(f"viska: {file}: {error}", file=sys.stderr)
+            failed += 1
+    return 1 if failed else 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from tasks.hub.space.app import serve  # here: Gradio takes seconds to import
+    from tasks.model.transcribe import open_model
+
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    model = Path(options.model).resolve()
+    name = (model.parent.name if model.is_dir() else options.model).split("/")[-1]
+    serve(open_model(options.model, options.language), name, options.host, options.port)
+    return 0
+
+
+def _fields(model: type[BaseModel], above: str = "") -> dict[str, FieldInfo]:
+    """Return each setting that holds a value, by its path; a section of several kinds gives the fields of all of them."""
+    found: dict[str, FieldInfo] = {}
+    for name, field in model.model_fields.items():
+        types = get_args(field.annotation) or (field.annotation,)
+        sections = [each for each in types if isinstance(each, type) and issubclass(each, BaseModel)]
+        for section in sections:
+            found = found | {path: inner for path, inner in _fields(section, f"{above}{name}.").items() if path not in found}
+        if len(sections) > 1:
+            kinds = tuple(get_args(section.model_fields["kind"].annotation)[0] for section in sections)
+            found[f"{above}{name}.kind"] = FieldInfo(annotation=Literal[kinds], description=f"which of these the {name} is")  # type: ignore[arg-type]
+        if not sections:
+            found[f"{above}{name}"] = field
+    return found
+
+
+def _kind(field: FieldInfo) -> str:
+    """Return what a flag takes, for the help: its choices, or the name of its type."""
+    if get_origin(field.annotation) is Literal:
+        return "|".join(map(str, get_args(field.annotation)))
+    return getattr(field.annotation, "__name__", "VALUE").upper()
+
+
+def _help(field: FieldInfo) -> str:
+    words = [field.description] if field.description else []
+    words += [f"default {field.default}"] if not field.is_required() and field.default != "" else []
+    return "; ".join(words).replace("%", "%%")
+
+
+def _value(text: str) -> Any:
+    """Read a flag as YAML does, and 1e-4 as the number it is."""
+    try:
+        value = yaml.safe_load(text)
+        return float(value) if isinstance(value, str) and NUMBER.match(value) else value
+    except yaml.YAMLError:
+        return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Run a flow from the command line: embedded unless PREFECT_API_URL names a server, and say in the end what came of it."""
+
+import contextlib
+import functools
+import importlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from prefect.server.api.server import SubprocessASGIServer
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+from tasks.contracts.recipe import Recipe
+from tasks.contracts.values import Artifact
+from tasks.policy import cached, made, sealed, store_of
+from tasks.store.objects import Store
+
+
+def run_flow(name: str, recipe: Recipe) -> int:
+    """Run the flow called `name`, print its closing words, and return the exit code."""
+    began = time.monotonic()
+    flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    with _embedded():
+        result = flow(recipe)
+    for line in _closing_words(name, recipe, result):
+        print(line)
+    print(f"{sum(made.values())} steps done, {sum(cached.values())} found in the store, in {time.monotonic() - began:.0f} s")
+    return 0
+
+
+class _TemporaryServer(SubprocessASGIServer):
+    """Prefect's temporary server, out of reach of the terminal's Ctrl-C.
+
+    Prefect starts it in our own process group, where Ctrl-C kills it before the run can say that it was interrupted; the client then
+    tries to reach it for a minute.
+    """
+
+    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
+        popen = subprocess.Popen
+        subprocess.Popen = functools.partial(popen, process_group=0)  # type: ignore[assignment, misc]
+        try:
+            return super()._run_uvicorn_command()
+        finally:
+            subprocess.Popen = popen  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _embedded() -> Iterator[None]:
+    """Run on a temporary server if PREFECT_API_URL names none. No heartbeat then: each flow would wait a second for it at its end."""
+    if os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal too must not leave the server behind
+    _TemporaryServer().start()  # it stops when this process ends, after the last log lines were sent
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
+
+
+def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterator[str]:
+    root = store_of(recipe)
+    if name == "prepare":
+        yield from _describe_data(root, sealed(root, "dataset", result[1]))
+    if name in ("train", "retrain"):
+        yield from _describe_scores(root, sealed(root, "report", result[-1]))
+    if name in ("release", "retrain"):
+        yield f"model   {result[0]}"
+        yield f"demo    viska demo {os.path.relpath(result[0]) if Path(result[0]).exists() else result[0]}"
+
+
+def _describe_data(root: str, dataset: Artifact) -> Iterator[str]:
+    splits = ", ".join(f"{n} {split}" for split, n in dataset.facts["splits"].items())
+    yield f"clips   {splits}; {dataset.facts['n_rejected']} in quarantine"
+    yield f"shards  {len(dataset.facts['shards'])} with {dataset.facts['n_bytes'] / 1e6:.1f} MB"
+    yield f"index   {_at(root, dataset, 'index.parquet')}"
+
+
+def _describe_scores(root: str, report: Artifact) -> Iterator[str]:
+    facts = report.facts
+    for key, title in (("wer", "WER"), ("cer", "CER")):
+        before, after, gain = facts["before"][key], facts["after"][key], facts["gain"][key]
+        yield (
+            f"{title}     {100 * before['value']:.1f} % before, {100 * after['value']:.1f} % after "
+            f"({100 * after['low']:.1f} to {100 * after['high']:.1f}); gain {100 * gain['value']:.1f} points "
+            f"({100 * gain['low']:.1f} to {100 * gain['high']:.1f}), {facts['n_clips']} test clips"
+        )
+    yield f"report  {_at(root, report, 'report.html')}"
+
+
+def _at(root: str, artifact: Artifact, name: str) -> str:
+    return Store(root).uri(artifact.file(name).path)

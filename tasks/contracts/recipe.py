@@ -1,0 +1,237 @@
+"""Everything a run can be told, once: flow parameter, form in the Prefect UI, YAML file and command-line flags.
+
+Defaults work on a laptop. Secrets are never here: they come from the environment or a Prefect Secret, in the step that needs them.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tasks.contracts.errors import RecipeError
+from tasks.contracts.languages import LANGUAGES
+
+
+class Section(BaseModel):
+    """Frozen, and closed: a key that nobody knows is a typing error, not a wish."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class EspeakCorpus(Section):
+    """Swedish sentences of a small grammar, spoken on the spot by eSpeak NG. Synthetic voices, for the demonstration only."""
+
+    kind: Literal["espeak"] = "espeak"
+    n_train: int = Field(600, ge=20, le=100_000)
+    """Sentences to train on, spread over the training voices"""
+    n_dev: int = Field(60, ge=4, le=10_000)
+    """Sentences to choose the checkpoint on, by voices of their own"""
+    n_test: int = Field(150, ge=4, le=10_000)
+    """Sentences to score once, by voices heard nowhere else"""
+    seed: int = Field(0, ge=0)
+    """Which sentences, and who says them"""
+
+
+class FolderCorpus(Section):
+    """Recordings with a table beside them: CSV, TSV or JSON Lines; columns are guessed unless named."""
+
+    kind: Literal["folder"] = "folder"
+    path: str = Field(min_length=1)
+    """The folder or the table: a local path or any fsspec address"""
+    table: str = ""
+    """The table's name in the folder; empty: manifest, metadata or index with .csv, .tsv or .jsonl"""
+    audio_column: str = ""
+    """The column with the recording's path; empty: guessed"""
+    text_column: str = ""
+    """The column with the words; empty: guessed"""
+    speaker_column: str = ""
+    """The column with the speaker; empty: guessed, and clips may have none"""
+    split_column: str = ""
+    """The column with train, dev (or validation) and test; empty: guessed, and clips may have none"""
+
+
+Corpus = Annotated[EspeakCorpus | FolderCorpus, Field(discriminator="kind")]
+
+
+class Splits(Section):
+    """How clips without a split are shared out. A clip's place depends on itself and the seed alone, so it never moves."""
+
+    dev: float = Field(0.1, ge=0, le=0.4)
+    """Share held back to choose the checkpoint"""
+    test: float = Field(0.1, ge=0, le=0.4)
+    """Share held back to score once"""
+    by: Literal["speaker", "clip"] = "speaker"
+    """Keep speakers apart (clips without a speaker count as their own)"""
+    max_train: int = Field(0, ge=0)
+    """At most so many training clips, drawn by the seed; 0: all"""
+    max_test: int = Field(0, ge=0)
+    """At most so many test clips, drawn by the seed; 0: all"""
+    max_rejected: float = Field(0.1, ge=0, le=1)
+    """Stop when a larger share of the clips goes into quarantine"""
+    seed: int = Field(0, ge=0)
+
+
+class Pretrained(Section):
+    """Continue from a Whisper checkpoint: one of the Hub, or a folder."""
+
+    kind: Literal["pretrained"] = "pretrained"
+    name: str = Field("openai/whisper-small", min_length=1)
+    """A Hub id such as openai/whisper-small, or a folder with the files of one"""
+    revision: str = "main"
+    """Branch, tag or commit on the Hub; resolved once to a commit"""
+
+
+class Scratch(Section):
+    """A new small Whisper with a tokenizer trained on the corpus, in Whisper's own layout of special tokens."""
+
+    kind: Literal["scratch"] = "scratch"
+    width: int = Field(128, ge=16, le=2048, multiple_of=8)
+    """d_model"""
+    encoder_layers: int = Field(3, ge=1, le=32)
+    decoder_layers: int = Field(2, ge=1, le=32)
+    heads: int = Field(4, ge=1, le=32)
+    n_mels: Literal[80, 128] = 80
+    window: int = Field(4, ge=1, le=30)
+    """Seconds of sound the model hears at once"""
+    vocabulary: int = Field(400, ge=257, le=50_257)
+    """Entries of the byte-level BPE before the special tokens"""
+    max_tokens: int = Field(64, ge=16, le=448)
+    """Longest label, with its prefix and its end"""
+    dropout: float = Field(0.1, ge=0, le=0.5)
+
+    @model_validator(mode="after")
+    def _heads_divide_width(self) -> "Scratch":
+        if self.width % self.heads:
+            raise ValueError(f"width {self.width} is not a multiple of heads {self.heads}")
+        return self
+
+
+Model = Annotated[Pretrained | Scratch, Field(discriminator="kind")]
+
+
+class Features(Section):
+    """How log-Mel features are stored. Bins and window are the model's and are read from it."""
+
+    dtype: Literal["float16", "float32"] = "float16"
+    """float16 halves the bytes at an error of at most 5e-4; float32 is exact"""
+
+
+class Training(Section):
+    """How the model is trained."""
+
+    steps: int = Field(1000, ge=1, le=10_000_000)
+    """Optimiser steps"""
+    batch: int = Field(16, ge=1, le=4096)
+    """Clips in a forward pass"""
+    accumulate: int = Field(1, ge=1, le=1024)
+    """Forward passes to an optimiser step"""
+    learning_rate: float = Field(1e-5, gt=0, le=0.1)
+    """The highest one, after the warm-up"""
+    warmup: int = Field(100, ge=0)
+    """Steps in which the learning rate rises from nothing"""
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
+    """What the learning rate does after the warm-up"""
+    weight_decay: float = Field(0.01, ge=0, le=1)
+    clip_norm: float = Field(1.0, gt=0, le=1000)
+    """Gradients longer than this are shortened to it"""
+    freeze_encoder: bool = False
+    mask_time: float = Field(0.0, ge=0, le=0.5)
+    """SpecAugment: share of a clip's frames to blank"""
+    mask_bins: int = Field(0, ge=0, le=64)
+    """SpecAugment: mel bins to blank, in two bands"""
+    evaluate_every: int = Field(200, ge=1)
+    """Steps between looks at the dev split; a checkpoint is kept at each"""
+    dev_clips: int = Field(200, ge=1, le=100_000)
+    """Dev clips transcribed at each look, drawn by the seed"""
+    patience: int = Field(0, ge=0)
+    """Stop after so many looks without a better dev WER; 0: never"""
+    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "Training":
+        if self.warmup >= self.steps:
+            raise ValueError(f"warmup {self.warmup} does not end within steps {self.steps}: all training at a near-zero rate")
+        return self
+
+
+class Scoring(Section):
+    """How both models are scored: greedy, language forced, no timestamps, the same for before and after."""
+
+    batch: int = Field(32, ge=1, le=1024)
+    """Clips transcribed at once"""
+    resamples: int = Field(1000, ge=100, le=100_000)
+    """Draws of the bootstrap behind the intervals"""
+    seed: int = Field(0, ge=0)
+
+
+class Release(Section):
+    """What is published, and under which name."""
+
+    name: str = Field("whisper-viska", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
+    """The model's name on its page"""
+    licence: str = Field("apache-2.0", pattern=r"^[a-z0-9.-]+$")
+    """The model's licence, as a Hub identifier"""
+    data_licence: str = Field("unknown", min_length=1)
+    """The licence of the recordings, for the card"""
+
+
+class Recipe(Section):
+    """Retrain Whisper: from which recordings, how, and what to do with the result."""
+
+    name: str = Field("viska", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    """What people call this run, and its report"""
+    language: str = "sv"
+    """Language of the recordings as Whisper writes it: sv, en, de"""
+    corpus: Corpus = EspeakCorpus()
+    splits: Splits = Splits()
+    model: Model = Scratch()
+    features: Features = Features()
+    training: Training = Training()
+    scoring: Scoring = Scoring()
+    release: Release = Release()
+    store: str = ""
+    """Where artifacts lie: a folder or a gs://, s3:// address; empty: VISKA_STORE of the machine, or ~/.viska/store"""
+
+    @field_validator("language")
+    @classmethod
+    def _language_is_known(cls, language: str) -> str:
+        if language not in LANGUAGES:
+            raise ValueError(f"not one of Whisper's languages: {' '.join(sorted(LANGUAGES))}")
+        return language
+
+    def identity(self) -> dict[str, Any]:
+        """Stand for the recipe in the fingerprint of a step that reads it: where things lie decides no bytes."""
+        return self.model_dump(mode="json", exclude={"store"})
+
+    def up_to_the_report(self) -> dict[str, Any]:
+        """Return what decides the report: everything but where things lie, how fast it goes, and what is published."""
+        return self.model_dump(mode="json", exclude={"store": True, "release": True, "scoring": {"batch"}})
+
+
+KINDS = {"corpus": ("espeak", "folder"), "model": ("pretrained", "scratch")}
+
+
+def read_recipe(values: dict[str, Any]) -> Recipe:
+    """Return the recipe with these values.
+
+    Raises:
+        RecipeError: naming the path of each wrong field, what was got and what is allowed.
+    """
+    try:
+        return Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError("\n".join(_line(each) for each in error.errors())) from error
+
+
+def _line(error: Any) -> str:
+    """`training.steps: got -1; input should be greater than or equal to 1`."""
+    place = [str(step) for step in error["loc"]]
+    if len(place) > 1 and place[1] in KINDS.get(place[0], ()):
+        del place[1]  # pydantic names the kind of a section as if it were a field
+    path = ".".join(place) or "recipe"
+    got = "" if isinstance(error["input"], dict) else f"got {error['input']!r}; "
+    says: str = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        says = "there is no such setting"
+    if error["type"] == "union_tag_not_found":
+        path, says = f"{path}.kind", f"missing; {error['ctx']['discriminator']} must be {' or '.join(KINDS[path])}"
+    return f"{path}: {got}{says[0].lower() + says[1:]}"

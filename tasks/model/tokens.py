@@ -1,0 +1,57 @@
+"""Words to token ids and back, in Whisper's layout. Special tokens are looked up by name: their numbers move between versions."""
+
+import json
+from collections.abc import Iterable
+
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import WhisperTokenizer
+
+from tasks.contracts.errors import ModelError
+from tasks.contracts.languages import LANGUAGES
+
+END, START = "<|endoftext|>", "<|startoftranscript|>"
+TASKS = ["<|translate|>", "<|transcribe|>"]
+AFTER = ["<|startoflm|>", "<|startofprev|>", "<|nocaptions|>", "<|notimestamps|>"]
+N_TIMESTAMPS = 1501  # 0.00 to 30.00 s in steps of 20 ms
+
+
+def train_tokenizer(texts: Iterable[str], vocabulary: int) -> WhisperTokenizer:
+    """Return a byte-level BPE of at most `vocabulary` entries, learnt from `texts`, followed by Whisper's special tokens.
+
+    Byte-level: every text can be written with it. The order of the special tokens is that of large-v2 (openai/whisper, tokenizer.py).
+    """
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False))
+    trained = json.loads(bpe.to_str())["model"]  # the only place where `tokenizers` shows the merges
+    tokenizer = WhisperTokenizer(vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]], pad_token=END)
+    languages = [f"<|{code}|>" for code in LANGUAGES[:99]]  # without yue, which only large-v3 has
+    tokenizer.add_special_tokens({"additional_special_tokens": [START, *languages, *TASKS, *AFTER]})
+    tokenizer.add_tokens([AddedToken(f"<|{step * 0.02:.2f}|>", normalized=False) for step in range(N_TIMESTAMPS)])
+    return tokenizer
+
+
+def prefix_ids(tokenizer: WhisperTokenizer, language: str, multilingual: bool) -> list[int]:
+    """Return the ids before the words: start, language, task, no timestamps; start and no timestamps for an English-only model.
+
+    Raises:
+        ModelError: if the model does not know the language.
+    """
+    if not multilingual and language != "en":
+        raise ModelError(f"the model is English-only, the recipe says language {language!r}; choose a multilingual base model")
+    words = [START, f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>"] if multilingual else [START, "<|notimestamps|>"]
+    return [_id(tokenizer, word) for word in words]
+
+
+def label_ids(tokenizer: WhisperTokenizer, prefix: list[int], text: str) -> list[int]:
+    """Return the whole label of a clip: prefix, words, end."""
+    return [*prefix, *tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
+
+
+def _id(tokenizer: WhisperTokenizer, word: str) -> int:
+    id = tokenizer.convert_tokens_to_ids(word)
+    if id is None or tokenizer.convert_ids_to_tokens(id) != word:
+        raise ModelError(f"the tokenizer has no token {word}; the base model does not know this language or task")
+    return int(id)

@@ -1,0 +1,99 @@
+"""Any recording, of any length, to text: cut at the quietest places into pieces that fit the model's window, hear each, join.
+
+Used by `viska transcribe` and by the demo. Needs no store, no recipe and no Prefect.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from tasks.audio import SAMPLE_RATE
+from tasks.audio.decode import decode
+from tasks.audio.log_mel import log_mel
+from tasks.audio.resample import resample
+from tasks.contracts.errors import ModelError
+from tasks.model.batch import pad_features
+from tasks.model.generate import hear
+from tasks.model.start import locate_checkpoint
+from tasks.model.whisper import Whisper, load_whisper
+from tasks.shards.format import Example
+
+BATCH = 8  # pieces heard at once
+FRAME = SAMPLE_RATE // 50  # samples, 20 ms, over which loudness is measured
+SEARCH = 0.4  # the last share of the window in which a place to cut is looked for
+QUIET = 1e-4  # root mean square below which a piece is silence, and nothing is heard in it
+LONGEST = 4 * 3600.0  # seconds; what a person may upload
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One piece of a recording and its words."""
+
+    start: float  # seconds
+    end: float
+    text: str
+
+
+def transcribe(whisper: Whisper, data: bytes, max_seconds: float = LONGEST) -> Iterator[Segment]:
+    """Yield the words of a recording, piece by piece; silent pieces yield nothing.
+
+    Args:
+        whisper: the model.
+        data: a whole audio file in any format.
+        max_seconds: refuse longer ones.
+
+    Raises:
+        AudioError: if it cannot be decoded.
+    """
+    samples = resample(*decode(data, max_seconds))
+    window = whisper.shape.window
+    pieces = [place for place in cut_quietly(samples, window) if _loudness(samples[slice(*place)]) > QUIET]
+    for start in range(0, len(pieces), BATCH):
+        places = pieces[start : start + BATCH]
+        features = [log_mel(samples[slice(*place)], whisper.shape.n_mels, window) for place in places]
+        examples = [Example("", "", 0, frames, fill) for frames, fill in features]
+        for (first, last), heard in zip(places, hear(whisper, pad_features(examples, whisper.shape.n_frames)), strict=True):
+            yield Segment(first / SAMPLE_RATE, last / SAMPLE_RATE, heard.text)
+
+
+def cut_quietly(samples: np.ndarray, window: int) -> list[tuple[int, int]]:
+    """Return consecutive [start, end) that cover `samples`, each at most `window` long, cut where it is quietest.
+
+    Args:
+        samples: [n_samples] float32.
+        window: the longest piece, in samples.
+    """
+    places, start = [], 0
+    while len(samples) - start > window:
+        low = start + int(window * (1 - SEARCH)) // FRAME * FRAME
+        frames = samples[low : low + (start + window - low) // FRAME * FRAME].reshape(-1, FRAME)
+        smooth = np.convolve((frames.astype(np.float64) ** 2).mean(axis=1), np.ones(5) / 5, mode="same")  # 100 ms
+        end = low + int(smooth.argmin()) * FRAME + FRAME // 2
+        places.append((start, end))
+        start = end
+    return [*places, (start, len(samples))]
+
+
+def open_model(name: str, language: str = "") -> Whisper:
+    """Load a model to listen with: a folder, or an id of the Hub.
+
+    Args:
+        name: where it is.
+        language: what is spoken; empty: what the model's generation config says.
+
+    Raises:
+        ModelError: if it is no Whisper, or says no language and none is given.
+    """
+    folder = locate_checkpoint(name, "main")
+    said = json.loads((folder / "generation_config.json").read_text())
+    language = language or said.get("language") or ("" if said.get("is_multilingual", True) else "en")
+    if not language:
+        raise ModelError(f"{name}: its generation config names no language; say which is spoken, such as --language sv")
+    return load_whisper(folder, language, "cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _loudness(samples: np.ndarray) -> float:
+    return float(np.sqrt((samples.astype(np.float64) ** 2).mean())) if samples.size else 0.0

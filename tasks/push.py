@@ -1,0 +1,54 @@
+"""Push: compose the model's page from sealed files, and publish it: whole, checked, or not at all."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+from prefect.client.schemas import State
+
+from tasks.contracts.errors import ReleaseError
+from tasks.contracts.recipe import Recipe
+from tasks.contracts.values import Artifact
+from tasks.hub.card import write_card
+from tasks.hub.page import is_published, point_latest, publish
+from tasks.policy import found, made, step, task_of
+from tasks.store.artifacts import Draft, fetch, fetch_file
+from tasks.store.objects import Store
+
+log = logging.getLogger(__name__)
+MODELS = "models"  # the folder of published models in the store
+NOT_PUBLISHED = {"training.jsonl"}  # its numbers are in the report
+
+
+@step("page", version=1)
+def compose_page(draft: Draft, recipe: Recipe, checkpoint: Artifact, report: Artifact) -> dict[str, Any]:
+    """Put together what is published: the model's files, the card, the report, the recipe."""
+    folder = fetch(draft.store, checkpoint)
+    for file in checkpoint.files:
+        if file.name not in NOT_PUBLISHED:
+            draft.write(file.name, folder / file.name)
+    numbers = json.loads(fetch_file(draft.store, report.file("report.json")).read_text())
+    card = write_card(numbers, recipe.release.name, recipe.release.licence, recipe.release.data_licence)
+    draft.write("README.md", card.encode())
+    draft.write("report.html", fetch_file(draft.store, report.file("report.html")))
+    draft.write("recipe.json", recipe.model_dump_json(indent=1, exclude={"store"}).encode())
+    return {"name": recipe.release.name}
+
+
+def push(root: str, page: Artifact) -> str | State[str]:
+    """Publish the page in the store's `models` folder, point `latest` at it, and return where it lies."""
+    store = Store(root)
+    if not store.local:
+        raise ReleaseError(f"store {root}: models are published into a local store only, so far; the page is {page.kind}/{page.key}")
+    target = Path(store.uri(f"{MODELS}/{page.facts['name']}/{page.digest[:12]}"))
+    checksums = {file.name: file.sha256 for file in page.files}
+    if is_published(target, checksums):
+        return found(MODELS, str(target), str(point_latest(target)))
+    publish(fetch(store, page), target, checksums)
+    made[MODELS] += 1
+    log.info("published %s", target)
+    return str(point_latest(target))
+
+
+push_model = task_of(push)

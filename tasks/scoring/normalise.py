@@ -1,0 +1,23 @@
+"""What is not an error: case, punctuation, spacing. Named and numbered, because a WER without its normaliser says nothing.
+
+`raw` compares what was written. `plain` is for every script: it folds case and turns punctuation and symbols into spaces, and keeps letters
+with their marks, so that å ä ö stay and Devanagari is not shattered (Whisper's basic normaliser removes combining marks, which lowers
+the WER of such languages for nothing). Numbers and abbreviations are left as they are.
+"""
+
+import unicodedata
+
+VERSION = 1
+NAME = f"viska-plain-{VERSION}"
+
+
+def plain(text: str) -> str:
+    """Return the text in lower case, NFC, without punctuation and symbols, words one space apart."""
+    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).replace("\u2019", "'")
+    words = "".join(each if _is_word(each) else " " for each in folded).split()
+    return " ".join(filter(None, (word.strip("'") for word in words)))  # at its edge an apostrophe is a quotation mark
+
+
+def _is_word(character: str) -> bool:
+    """Say whether a character belongs to a word: letters, marks, digits, and the apostrophe within don't."""
+    return unicodedata.category(character)[0] in "LMN" or character in "'\u200c\u200d"

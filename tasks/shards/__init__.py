@@ -1,0 +1,1 @@
+"""Examples packed for training: which clips go where, how a shard is written and read, the data set over many. See FORMAT.md."""

@@ -1,0 +1,64 @@
+"""Start: fetch the model that training starts from, or make a new one; and say what data must fit it."""
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.contracts.recipe import Model, Pretrained, Scratch
+from tasks.contracts.values import Artifact
+from tasks.model.shape import read_shape
+from tasks.model.start import checkpoint_files, checkpoint_revision, locate_checkpoint, new_checkpoint
+from tasks.policy import step
+from tasks.store.artifacts import Draft, fetch_file
+from tasks.store.lines import from_lines
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What the labels of a model must fit. Its weights are not part of that, so other weights need no other data."""
+
+    tokenizer: str  # SHA-256 of its file
+    max_tokens: int
+    multilingual: bool
+    model: Artifact  # where the tokenizer lies
+
+    def identity(self) -> list[Any]:
+        """Stand for this in the fingerprint of a step that reads it."""
+        return [self.tokenizer, self.max_tokens, self.multilingual]
+
+
+def fit_of(model: Artifact) -> Fit:
+    """Return what labels must fit to be used with `model`."""
+    return Fit(model.file("tokenizer.json").sha256, model.facts["max_tokens"], model.facts["multilingual"], model)
+
+
+def start(root: str, model: Model, language: str, seed: int, manifest: Artifact) -> Artifact:
+    """Return the model to start from: the recipe's checkpoint, or a new one with a tokenizer for the manifest's texts."""
+    if isinstance(model, Pretrained):
+        return fetch_model(root, model, checkpoint_revision(model.name, model.revision))
+    return new_model(root, model, language, seed, manifest)
+
+
+@step("model", version=1, task_run_name="fetch-{model.name}")
+def fetch_model(draft: Draft, model: Pretrained, commit: str) -> dict[str, Any]:
+    """Copy a checkpoint into the store, at one commit."""
+    folder = locate_checkpoint(model.name, commit if commit.isalnum() else model.revision)
+    return _write(draft, folder) | {"name": model.name, "commit": commit}
+
+
+@step("model", version=1)
+def new_model(draft: Draft, model: Scratch, language: str, seed: int, manifest: Artifact) -> dict[str, Any]:
+    """Make a small Whisper with random weights and a tokenizer learnt from the training texts."""
+    rows = from_lines(fetch_file(draft.store, manifest.file("manifest.jsonl")).read_bytes())
+    texts = [row["text"] for row in rows if row["split"] == "train"]
+    with tempfile.TemporaryDirectory() as folder:
+        new_checkpoint(Path(folder), texts, language=language, seed=seed, **model.model_dump(exclude={"kind"}))
+        return _write(draft, Path(folder)) | {"name": "from scratch", "commit": ""}
+
+
+def _write(draft: Draft, folder: Path) -> dict[str, Any]:
+    shape = read_shape(folder)
+    for name, path in checkpoint_files(folder).items():
+        draft.write(name, path)
+    return {"n_mels": shape.n_mels, "window": shape.window, "max_tokens": shape.max_tokens, "multilingual": shape.multilingual}

@@ -1,0 +1,117 @@
+"""A recipe is refused with the path of the wrong setting, what was got and what is allowed; its defaults are a run."""
+
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from tasks.contracts import recipe as module
+from tasks.contracts.errors import RecipeError, ViskaError
+from tasks.contracts.recipe import EspeakCorpus, FolderCorpus, Pretrained, Recipe, Section, Training, read_recipe
+from tasks.contracts.values import fingerprint
+
+SECTIONS = [each for each in vars(module).values() if isinstance(each, type) and issubclass(each, Section) and each is not Section]
+NUMBERS = [
+    (section, name, field) for section in SECTIONS for name, field in section.model_fields.items() if field.annotation in (int, float)
+]
+
+
+@pytest.mark.parametrize(("values", "path", "got", "allowed"), [
+    ({"trainning": {}}, "trainning", "", "there is no such setting"),
+    ({"training": {"learning-rate": 1}}, "training.learning-rate", "got 1", "there is no such setting"),
+    ({"training": {"steps": -1}}, "training.steps", "got -1", "greater than or equal to 1"),
+    ({"splits": {"dev": 0.5}}, "splits.dev", "got 0.5", "less than or equal to 0.4"),
+    ({"training": {"learning_rate": float("nan")}}, "training.learning_rate", "got nan", "less than or equal to 0.1"),
+    ({"training": {"steps": "many"}}, "training.steps", "got 'many'", "valid integer"),
+    ({"training": {"steps": 10.5}}, "training.steps", "got 10.5", "integer"),
+    ({"training": 7}, "training", "got 7", "Training"),
+    ({"training": {"schedule": "wavy"}}, "training.schedule", "got 'wavy'", "'linear', 'cosine' or 'constant'"),
+    ({"training": {"steps": 50}}, "training", "warmup 100", "does not end within steps 50"),
+    ({"training": {"steps": 100}}, "training", "warmup 100", "does not end within steps 100"),
+    ({"corpus": {"path": "x"}}, "corpus.kind", "missing", "espeak or folder"),
+    ({"model": {}}, "model.kind", "missing", "pretrained or scratch"),
+    ({"corpus": {"kind": "zip"}}, "corpus", "'zip'", "'espeak', 'folder'"),
+    ({"corpus": {"kind": "folder"}}, "corpus.path", "", "required"),
+    ({"corpus": {"kind": "espeak", "n_train": 3}}, "corpus.n_train", "got 3", "greater than or equal to 20"),
+    ({"language": "se"}, "language", "got 'se'", "sv"),
+    ({"model": {"kind": "scratch", "width": 128, "heads": 3}}, "model", "width 128", "not a multiple of heads 3"),
+    ({"model": {"kind": "scratch", "width": 100}}, "model.width", "got 100", "multiple of 8"),
+    ({"release": {"name": "a/b"}}, "release.name", "got 'a/b'", "match pattern"),
+])  # fmt: skip
+def test_a_refusal_names_the_path_what_was_got_and_what_is_allowed(values: dict[str, Any], path: str, got: str, allowed: str) -> None:
+    with pytest.raises(RecipeError) as refusal:
+        read_recipe(values)
+    (line,) = str(refusal.value).splitlines()
+    assert line.startswith(f"{path}: ") and got in line and allowed in line, line
+    assert isinstance(refusal.value, ViskaError) and isinstance(refusal.value.__cause__, ValidationError)
+
+
+def test_every_wrong_setting_has_a_line_of_its_own() -> None:
+    with pytest.raises(RecipeError) as refusal:
+        read_recipe({"training": {"steps": 0, "batch": 0}, "store": 3})
+    assert [line.split(":")[0] for line in str(refusal.value).splitlines()] == ["training.steps", "training.batch", "store"]
+
+
+@pytest.mark.parametrize("kind", ["corpus", "model"])
+def test_a_setting_called_like_a_kind_is_still_named(kind: str) -> None:
+    word = {"corpus": "folder", "model": "pretrained"}[kind]
+    with pytest.raises(RecipeError, match=rf"^{kind}\.{word}: got 1; there is no such setting$"):
+        read_recipe({kind: {"kind": {"corpus": "espeak", "model": "scratch"}[kind], word: 1}})
+
+
+def test_the_defaults_are_valid_and_survive_json() -> None:
+    recipe = read_recipe({})
+    assert recipe == Recipe() == read_recipe(recipe.model_dump()) == Recipe.model_validate_json(recipe.model_dump_json())
+    # Pydantic does not check defaults, so give each of them as a value.
+    for section in SECTIONS:
+        if section is not FolderCorpus:  # it has no default path
+            section.model_validate(section().model_dump())
+
+
+@pytest.mark.parametrize("recipe", [
+    {"corpus": {"kind": "folder", "path": "gs://bucket/corpus"}, "model": {"kind": "pretrained", "name": "openai/whisper-large-v3"}},
+    {"model": {"kind": "scratch", "n_mels": 128}, "language": "yue", "training": {"steps": 1, "warmup": 0}},
+])  # fmt: skip
+def test_the_kind_chooses_the_section(recipe: dict[str, Any]) -> None:
+    read = read_recipe(recipe)
+    assert isinstance(read.model, Pretrained) == (recipe["model"]["kind"] == "pretrained")
+    assert isinstance(read.corpus, FolderCorpus) == ("corpus" in recipe)
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_section_is_frozen_and_closed(section: type[Section]) -> None:
+    value = section(path="x") if section is FolderCorpus else section()  # type: ignore[call-arg]
+    with pytest.raises(ValidationError, match="frozen"):
+        setattr(value, next(iter(section.model_fields)), "other")
+    with pytest.raises(ValidationError, match="extra_forbidden"):
+        section.model_validate(value.model_dump() | {"unknown": 1})
+    assert isinstance(hash(value), int)
+
+
+@pytest.mark.parametrize(("section", "name", "field"), [
+    pytest.param(*each, id=f"{each[0].__name__}.{each[1]}") for each in NUMBERS
+])  # fmt: skip
+def test_every_number_has_bounds_and_is_finite(section: type[BaseModel], name: str, field: FieldInfo) -> None:
+    assert any(hasattr(each, bound) for each in field.metadata for bound in ("ge", "gt")), f"{name} has no lower bound"
+    for value in (float("inf"), float("-inf"), float("nan"), -1):
+        with pytest.raises(ValidationError):
+            section.model_validate({name: value, "path": "x"} if section is FolderCorpus else {name: value})
+
+
+def test_every_setting_that_is_not_a_number_word_or_switch_is_a_section_or_a_choice() -> None:
+    for section in SECTIONS:
+        for name, field in section.model_fields.items():
+            kinds = (int, float, str, bool)
+            assert field.annotation in kinds or "Literal" in str(field.annotation) or "recipe." in str(field.annotation), (
+                f"{section}.{name}"
+            )
+
+
+def test_a_setting_changes_the_fingerprint() -> None:
+    names = [fingerprint(each) for each in (Training(), Training(seed=1), Training(steps=1001), EspeakCorpus(), EspeakCorpus(seed=1))]
+    assert len(set(names)) == len(names)
+    assert all(
+        fingerprint(one) == fingerprint(other) for one, other in pairwise([Training(), Training(seed=0), Training(**{"steps": "1000"})])
+    )

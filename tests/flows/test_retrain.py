@@ -1,0 +1,197 @@
+"""The whole chain, for real, on tiny data: Prefect, eSpeak, torch, a store on disk. Each test says what must be made, and what must not."""
+
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.retrain import retrain
+from tasks import policy
+from tasks.contracts.errors import CorpusError
+from tasks.contracts.recipe import Recipe, read_recipe
+from tasks.store.artifacts import load
+from tasks.store.lines import from_lines
+from tasks.store.objects import Store
+
+pytestmark = pytest.mark.flow
+TINY = {
+    "name": "tiny",
+    "corpus": {"kind": "espeak", "n_train": 24, "n_dev": 4, "n_test": 6},
+    "splits": {"max_rejected": 1.0},
+    "model": {"kind": "scratch", "width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "window": 4, "vocabulary": 300},
+    "training": {"steps": 4, "batch": 4, "warmup": 1, "learning_rate": 1e-3, "evaluate_every": 2, "dev_clips": 4},
+    "scoring": {"resamples": 100},
+}
+PARTS = 3  # one for each split of so small a corpus
+ALL = {"corpus": 1, "manifest": 1, "audio": PARTS, "model": 1, "features": PARTS, "dataset": 1, "predictions": 2, "checkpoint": 1, "report": 1,
+       "page": 1, "models": 1, "space": 1, "spaces": 1}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+@pytest.fixture(scope="module")
+def first(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store in which the tiny recipe has run once; copied by the tests that spoil it."""
+    root = tmp_path_factory.mktemp("first") / "store"
+    _run(root)
+    assert made() == ALL and not policy.cached
+    return root
+
+
+@pytest.fixture
+def store(first: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first, tmp_path / "store", symlinks=True))
+
+
+def _recipe(root: Path, **changes: dict[str, object]) -> Recipe:
+    return read_recipe(
+        {key: (value | changes.get(key, {})) if isinstance(value, dict) else value for key, value in TINY.items()} | {"store": str(root)}
+    )
+
+
+def _run(root: Path, **changes: dict[str, object]) -> tuple[str, str, str]:
+    policy.made.clear()
+    policy.cached.clear()
+    result: tuple[str, str, str] = retrain(_recipe(root, **changes))
+    return result
+
+
+def made() -> dict[str, int]:
+    return dict(policy.made)
+
+
+def test_a_run_leaves_shards_checkpoint_report_and_a_model_folder_that_transformers_loads(first: Path) -> None:
+    from transformers import WhisperForConditionalGeneration, WhisperProcessor
+
+    (page,) = (first / "models").glob("*/latest")
+    assert {"README.md", "config.json", "generation_config.json", "model.safetensors", "preprocessor_config.json", "recipe.json",
+            "report.html", "tokenizer.json", "tokenizer_config.json"} <= {path.name for path in page.iterdir()}  # fmt: skip
+    WhisperProcessor.from_pretrained(page)
+    model = WhisperForConditionalGeneration.from_pretrained(page)
+    assert model.generation_config.language == "sv" and model.generation_config.forced_decoder_ids is None  # pitfall 22
+    report = json.loads(next((first / "report").glob("*/report-*.json")).read_text())
+    assert report["n_clips"] == 6 and report["n_speakers"] == 6
+    assert (page / "README.md").read_text().count(f"{100 * report['after']['wer']['value']:.1f} %")
+
+
+def test_a_second_run_does_nothing_and_says_so(store: Path) -> None:
+    _run(store)
+    assert made() == {}
+    assert policy.cached == Counter(ALL)
+
+
+def test_a_run_from_another_folder_finds_everything(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _run(store)
+    assert made() == {}
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"scoring": {"batch": 3}}, {"page"}),  # the whole recipe stands beside the model
+        ({"scoring": {"resamples": 200}}, {"report", "page"}),
+        ({"training": {"learning_rate": 2e-3}}, {"checkpoint", "predictions", "report", "page"}),
+        ({"features": {"dtype": "float32"}}, {"features", "dataset", "predictions", "checkpoint", "report", "page"}),
+        ({"release": {"name": "other"}}, {"page", "space"}),
+        ({"corpus": {"n_test": 8}}, {"corpus", "manifest", "audio", "features", "dataset", "predictions", "checkpoint", "report", "page"}),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_a_changed_field_repeats_the_steps_that_depend_on_it_and_no_other(
+    store: Path, changes: dict[str, dict[str, object]], expected: set[str]
+) -> None:
+    _run(store, **changes)
+    assert set(made()) - {"models", "spaces"} == expected
+
+
+def _objects(store: Path, kind: str, name: str) -> list[Path]:
+    return sorted(store.glob(f"{kind}/*/{name}"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("features", "shard-*.arrow", {"features"}),
+        ("audio", "audio-*.arrow", {"audio"}),
+        ("checkpoint", "model-*.safetensors", {"checkpoint"}),
+        ("report", "report-*.html", {"report"}),
+        ("dataset", "seal.json", {"dataset"}),
+    ],
+)
+@pytest.mark.parametrize("how", ["deleted", "truncated", "one bit flipped"])
+def test_what_is_deleted_or_damaged_is_made_again_and_nothing_else(store: Path, kind: str, name: str, expected: set[str], how: str) -> None:
+    victim = _objects(store, kind, name)[0]
+    data = bytearray(victim.read_bytes())
+    if how == "deleted":
+        victim.unlink()
+    elif how == "truncated":
+        victim.write_bytes(data[: len(data) // 2])
+    else:
+        data[len(data) // 3] ^= 1 if name != "seal.json" else 0x80  # a seal with another letter is another seal; this is no UTF-8
+        victim.write_bytes(data)
+    _run(store)
+    assert set(made()) == expected and sum(made().values()) == 1
+    assert policy.cached == Counter(ALL) - Counter(expected)
+
+
+def test_a_checkpoint_made_again_continues_from_the_trainings_own_checkpoints(store: Path) -> None:
+    before = load(Store(str(store)), "checkpoint", next((store / "checkpoint").iterdir()).name)
+    for path in (store / "checkpoint").rglob("*.*"):
+        path.unlink()
+    _run(store)
+    after = load(Store(str(store)), "checkpoint", before.key)
+    assert after.digest == before.digest  # not a step was trained again: even the seconds in the log are the same
+
+
+def test_clips_that_cannot_be_used_are_counted_in_the_report_with_their_reasons(tmp_path: Path, tone: object) -> None:
+    import numpy as np
+    import soundfile
+
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    rows = ["path\ttext\tspeaker\tsplit"]
+    for number in range(30):
+        soundfile.write(folder / f"{number}.wav", np.sin(np.arange(8_000) * (0.05 + 0.01 * number)) * 0.3, 8_000)
+        rows.append(f"{number}.wav\tton {number}\ts{number % 5}\t{('train', 'train', 'train', 'dev', 'test')[number % 5]}")
+    (folder / "empty.wav").write_bytes(b"")
+    (folder / "noise.wav").write_bytes(os.urandom(2_000))
+    soundfile.write(folder / "long.wav", np.sin(np.arange(8_000 * 5) * 0.1) * 0.3, 8_000)
+    rows += ["empty.wav\ttom\ts1\ttrain", "noise.wav\tbrus\ts1\ttrain", "long.wav\tlång\ts1\ttrain", "gone.wav\tborta\ts1\ttrain",
+             "0.wav\t\ts1\ttrain", "1.wav\t" + "ord " * 60 + "\ts1\ttrain", "2.wav\tigen\ts1\ttrain"]  # fmt: skip
+    soundfile.write(folder / "1b.wav", np.sin(np.arange(8_000) * 0.2) * 0.3, 8_000)
+    rows[-2] = rows[-2].replace("1.wav", "1b.wav")
+    (folder / "manifest.tsv").write_text("\n".join(rows))
+    recipe = TINY | {
+        "corpus": {"kind": "folder", "path": str(folder)},
+        "store": str(tmp_path / "store"),
+        "model": TINY["model"] | {"max_tokens": 32},
+    }
+    policy.made.clear()
+    _, _, report = retrain(read_recipe(recipe))
+    store = Store(str(tmp_path / "store"))
+    numbers = json.loads(Path(store.uri(load(store, "report", report).file("report.json").path)).read_text())
+    assert numbers["dataset"]["rejected"] == {"missing file": 1, "empty text": 1, "double id": 1, "unusable audio": 2, "over the window": 1,
+                                              "label too long": 1}  # fmt: skip
+    assert sum(numbers["dataset"]["splits"].values()) + numbers["dataset"]["n_rejected"] == len(rows) - 1  # nothing is lost silently
+    dataset = load(store, "dataset", next((tmp_path / "store" / "dataset").iterdir()).name)
+    quarantine = from_lines(Path(store.uri(dataset.file("quarantine.jsonl").path)).read_bytes())
+    assert all(row["reason"] and row["detail"] for row in quarantine)
+
+
+def test_a_corpus_with_nothing_left_is_refused_with_its_reasons(tmp_path: Path) -> None:
+    folder = tmp_path / "corpus"
+    folder.mkdir()
+    (folder / "a.wav").write_bytes(b"")
+    (folder / "metadata.csv").write_text("file_name,text\na.wav,hej\n")
+    with pytest.raises(CorpusError, match="no clips in split 'dev'|no clip of split"):
+        retrain(read_recipe(TINY | {"corpus": {"kind": "folder", "path": str(folder)}, "store": str(tmp_path / "store")}))
