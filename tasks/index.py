@@ -1,6 +1,7 @@
 """Index a corpus: which clip is in which split and part. What cannot be used goes into quarantine, with its reason."""
 
 import logging
+import re
 import unicodedata
 from collections import Counter
 from dataclasses import asdict
@@ -15,6 +16,7 @@ from tasks.store.artifacts import Draft, fetch_file
 from tasks.store.lines import from_lines, to_lines
 
 log = logging.getLogger(__name__)
+CONTROL = re.compile(r"<\|.*?\|>")  # would become a token that ends the label, or changes its language
 
 
 @step("manifest", version=1)
@@ -56,7 +58,9 @@ def _accept(clips: list[dict[str, Any]], rejects: list[Reject]) -> list[dict[str
     accepted = []
     for clip in clips:
         text = " ".join(unicodedata.normalize("NFC", clip["text"]).split())
-        if not text:
+        if CONTROL.search(text):
+            rejects.append(Reject(clip["id"], "index", "control text", f"{text!r:.80} holds one of Whisper's special tokens"))
+        elif not text:
             rejects.append(Reject(clip["id"], "index", "empty text", "no words beside the recording"))
         elif clip["id"] in seen:
             rejects.append(Reject(clip["id"], "index", "double id", "an earlier row has the same recording; the first one is kept"))

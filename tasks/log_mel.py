@@ -31,7 +31,8 @@ def log_mel(draft: Draft, part: Part, words: str, audio: Artifact, n_mels: int, 
         try:
             features, fill = features_of(samples, n_mels, window)
         except AudioError as refusal:
-            rejects.append(Reject(id, "log_mel", "over the window", str(refusal)))
+            reason = "over the window" if len(samples) > window else "unusable audio"
+            rejects.append(Reject(id, "log_mel", reason, str(refusal)))
             continue
         examples.append(Example(id, texts[id], len(samples), features, fill))
     shard = draft.write("shard.arrow", encode_features(examples, n_mels, dtype))

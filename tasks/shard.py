@@ -22,7 +22,7 @@ from tasks.store.lines import from_lines, to_lines
 
 log = logging.getLogger(__name__)
 INDEX = pa.schema([("id", pa.string()), ("split", pa.string()), ("text", pa.string()), ("speaker", pa.string()), ("seconds", pa.float32()),
-                   ("n_frames", pa.int32()), ("shard", pa.string()), ("row", pa.int32()), ("path", pa.string()),
+                   ("n_frames", pa.int32()), ("fill", pa.float32()), ("shard", pa.string()), ("row", pa.int32()), ("path", pa.string()),
                    ("offset", pa.int64())])  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def shard(
                 rejects.append(Reject(id, "shard", "label too long", f"{n_tokens} tokens, the model takes at most {fit.max_tokens}"))
                 continue
             rows.append({"id": id, "split": clips[id]["split"], "text": text, "speaker": clips[id]["speaker"],
-                         "seconds": examples.n_samples[number] / SAMPLE_RATE, "n_frames": examples.n_frames[number],
+                         "seconds": examples.n_samples[number] / SAMPLE_RATE, "n_frames": examples.n_frames[number], "fill": examples.fills[number],
                          "shard": part["name"], "row": number, "path": file.path, "offset": examples.offset(number)})  # fmt: skip
     _refuse_leftovers(rows, rejects, max_rejected)
     sink = pa.BufferOutputStream()

@@ -21,11 +21,11 @@ class EspeakCorpus(Section):
     """Swedish sentences of a small grammar, spoken on the spot by eSpeak NG. Synthetic voices, for the demonstration only."""
 
     kind: Literal["espeak"] = "espeak"
-    n_train: int = Field(600, ge=20, le=100_000)
+    n_train: int = Field(600, ge=20, le=20_000)
     """Sentences to train on, spread over the training voices"""
-    n_dev: int = Field(60, ge=4, le=10_000)
+    n_dev: int = Field(60, ge=4, le=2_000)
     """Sentences to choose the checkpoint on, by voices of their own"""
-    n_test: int = Field(150, ge=4, le=10_000)
+    n_test: int = Field(150, ge=4, le=2_000)
     """Sentences to score once, by voices heard nowhere else"""
     seed: int = Field(0, ge=0)
     """Which sentences, and who says them"""

@@ -34,6 +34,7 @@ class Progress:
     best_wer: float = float("inf")
     n_looks_since: int = 0  # looks at the dev split since the best one
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per look, for curves
+    losses: list[float] = field(default_factory=list)  # of the steps since the last look
 
 
 def save_checkpoint(store: Store, run: str, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:

@@ -70,39 +70,41 @@ def train(
         TrainingError: if a loss or gradient is not finite, or loss and WER disagree.
     """
     model = whisper.model
-    device = str(model.device)
     if settings.freeze_encoder:
         model.model.encoder.requires_grad_(False)
     optimizer = _optimizer(model, settings)
     progress = resume(model, optimizer)
-    labels = [label_ids(whisper.tokenizer, whisper.prefix, text) for text in _texts(clips)]
-    began, losses = time.monotonic(), []
     if progress.step:
         log.info("training: continues after step %d of %d", progress.step, settings.steps)
+    labels = [label_ids(whisper.tokenizer, whisper.prefix, text) for text in _texts(clips)]
+    began, kept, is_whole = time.monotonic(), progress.step, True
 
     bar = tqdm(total=settings.steps, initial=progress.step, desc="train", unit="step", disable=None, leave=False)
-    try:
-        while progress.step < settings.steps and not _is_patience_over(progress, settings):
-            rate = learning_rate(progress.step, settings)
-            numbers = list(batch_numbers(progress.step, len(clips), settings))
-            batches = _batches(numbers, clips, labels, whisper, progress.step, settings)
-            losses.append(_step(model, optimizer, batches, rate, progress.step, settings, numbers, device))
-            progress.step += 1
-            bar.update()
-            if progress.step % settings.evaluate_every == 0 or progress.step == settings.steps:
-                look = _look(whisper, dev, settings, wer)
-                look |= {"step": progress.step, "loss": sum(losses) / len(losses), "learning_rate": rate}
-                look["seconds"] = round(time.monotonic() - began, 1)
-                _judge(progress, look)
+    with torch.random.fork_rng():  # each step seeds the generators for itself
+        try:
+            while True:
+                if _is_look_due(progress, settings):
+                    _enter(progress, _look(whisper, dev, settings, wer), began)
+                    _refuse_disagreement(progress.history[-1], len(dev))
+                    keep(model, optimizer, progress)
+                    kept, began = progress.step, time.monotonic()
+                    _say(progress, settings, bar)
+                if progress.step >= settings.steps or _is_patience_over(progress, settings):
+                    return progress
+                numbers = list(batch_numbers(progress.step, len(clips), settings))
+                loss = _gradients(whisper, optimizer, clips, labels, numbers, progress.step, settings)
+                is_whole = False
+                optimizer.step()
+                progress.step += 1
+                progress.losses.append(loss)
+                is_whole = True
+                bar.update()
+        except BaseException as error:  # a person, a preempted machine: what was learnt since the last look is kept, if it is whole
+            if is_whole and progress.step > kept and not isinstance(error, Exception):
                 keep(model, optimizer, progress)
-                bar.set_postfix(loss=f"{look['loss']:.3f}", dev_wer=f"{look['dev_wer']:.1%}")
-                log.info("step %d of %d: loss %.3f, dev loss %.3f, dev WER %.1f %%, %.0f s", progress.step, settings.steps, look["loss"],
-                         look["dev_loss"], 100 * look["dev_wer"], look["seconds"])  # fmt: skip
-                _refuse_disagreement(look, len(dev))
-                began, losses = time.monotonic(), []
-    finally:
-        bar.close()
-    return progress
+            raise
+        finally:
+            bar.close()
 
 
 def learning_rate(step: int, settings: "Training") -> float:
@@ -170,19 +172,24 @@ def _batches(
         yield batch.to(str(whisper.model.device))
 
 
-def _step(
-    model: Any, optimizer: torch.optim.Optimizer, batches: Iterator[Batch], rate: float, step: int, settings: "Training",
-    numbers: list[int], device: str,
-) -> float:  # fmt: skip
-    """Do one optimiser step and return its loss, the mean over all its tokens."""
-    model.train()
+def _gradients(
+    whisper: Whisper,
+    optimizer: torch.optim.Optimizer,
+    clips: Examples,
+    labels: list[list[int]],
+    numbers: list[int],
+    step: int,
+    settings: "Training",
+) -> float:
+    """Leave the gradients of one optimiser step on the model, set its rate, and return its loss, the mean over all its tokens."""
+    model = whisper.model.train()
     torch.manual_seed(int(draw(settings.seed, "dropout", step) * 2**53))  # dropout too follows from seed and step
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = learning_rate(step, settings)
     optimizer.zero_grad(set_to_none=True)
-    passes = list(batches)
+    passes = list(_batches(numbers, clips, labels, whisper, step, settings))
     n_tokens = sum(int((batch.labels != IGNORED).sum()) for batch in passes)
-    total = torch.zeros((), device=device)
+    total = torch.zeros((), device=model.device)
     for batch in passes:
         loss = _loss(model, batch) / n_tokens
         loss.backward()  # type: ignore[no-untyped-call]  # torch
@@ -190,10 +197,9 @@ def _step(
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
     if not (torch.isfinite(total) and torch.isfinite(norm)):
         raise TrainingError(
-            f"step {step}: loss {total.item():g}, gradient {norm.item():g}, on clips number {numbers[:8]}...; the weights before this step "
-            f"are the last checkpoint's. Lower training.learning_rate ({settings.learning_rate:g}), or look at these clips"
+            f"step {step + 1}: loss {total.item():g}, gradient {norm.item():g}, on the clips {[clips[number].id for number in numbers[:8]]}"
+            f"{'...' if len(numbers) > 8 else ''}. Lower training.learning_rate ({settings.learning_rate:g}), or look at these clips"
         )
-    optimizer.step()
     return float(total)
 
 
@@ -229,13 +235,30 @@ def _look(whisper: Whisper, dev: Sequence[Example], settings: "Training", wer: C
     }
 
 
-def _judge(progress: Progress, look: dict[str, Any]) -> None:
-    """Enter a look into the progress."""
-    progress.history.append(look)
+def _enter(progress: Progress, look: dict[str, Any], began: float) -> None:
+    """Enter a look into the progress, with the mean loss since the one before."""
+    look["loss"] = sum(progress.losses) / len(progress.losses)
+    progress.history.append({"step": progress.step, **look, "seconds": round(time.monotonic() - began, 1)})
+    progress.losses.clear()
     if look["dev_wer"] < progress.best_wer:
         progress.best_wer, progress.best_step, progress.n_looks_since = look["dev_wer"], progress.step, 0
     else:
         progress.n_looks_since += 1
+
+
+def _say(progress: Progress, settings: "Training", bar: Any) -> None:
+    look = progress.history[-1]
+    bar.set_postfix(loss=f"{look['loss']:.3f}", dev_wer=f"{look['dev_wer']:.1%}")
+    log.info(
+        "step %d of %d: loss %.3f, dev loss %.3f, dev WER %.1f %%, %.0f s",
+        progress.step, settings.steps, look["loss"], look["dev_loss"], 100 * look["dev_wer"], look["seconds"],
+    )  # fmt: skip
+
+
+def _is_look_due(progress: Progress, settings: "Training") -> bool:
+    """Say whether the dev split is to be looked at before the next step; a training may have been interrupted just before."""
+    due = progress.step > 0 and (progress.step % settings.evaluate_every == 0 or progress.step == settings.steps)
+    return due and not (progress.history and progress.history[-1]["step"] == progress.step)
 
 
 def _is_patience_over(progress: Progress, settings: "Training") -> bool:
