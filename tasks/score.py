@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from tasks.contracts.values import Artifact, File
+from tasks.model.fit import device
 from tasks.model.generate import NAME, hear_all
 from tasks.model.whisper import load_whisper
 from tasks.policy import step
@@ -20,7 +21,6 @@ from tasks.shards.format import Sound
 from tasks.store.artifacts import Draft, fetch, fetch_file
 from tasks.store.lines import from_lines, to_lines
 from tasks.store.objects import Store
-from tasks.train import device
 
 log = logging.getLogger(__name__)
 DATA_FACTS = ("splits", "hours", "n_rejected", "rejected", "n_bytes")

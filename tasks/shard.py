@@ -57,9 +57,11 @@ def shard(
             if n_tokens > fit.max_tokens:
                 rejects.append(Reject(id, "shard", "label too long", f"{n_tokens} tokens, the model takes at most {fit.max_tokens}"))
                 continue
-            rows.append({"id": id, "split": clips[id]["split"], "text": text, "speaker": clips[id]["speaker"],
-                         "seconds": examples.n_samples[number] / SAMPLE_RATE, "n_frames": examples.n_frames[number], "fill": examples.fills[number],
-                         "shard": part["name"], "row": number, "path": file.path, "offset": examples.offset(number)})  # fmt: skip
+            where = {"shard": part["name"], "row": number, "path": file.path, "offset": examples.offset(number)}
+            size = {"n_frames": examples.n_frames[number], "fill": examples.fills[number]}
+            seconds = examples.n_samples[number] / SAMPLE_RATE
+            row = {"id": id, "split": clips[id]["split"], "text": text, "speaker": clips[id]["speaker"], "seconds": seconds}
+            rows.append(row | size | where)
     _refuse_leftovers(rows, rejects, max_rejected)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.Table.from_pylist(rows, INDEX), sink)

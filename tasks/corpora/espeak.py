@@ -28,7 +28,7 @@ VERSION = 1  # of the grammar and the voices below
 VOICES = {
     "train": ("m1", "m3", "m4", "m6", "m7", "m8", "f1", "Alex", "Andy", "Annie", "Denis", "Gene", "Hugo", "Jacky", "Lee", "Marco",
               "Michael", "Mike", "adam", "anika", "aunty", "belinda", "david", "edward", "linda", "max", "michel", "paul", "pedro",
-              "steph"),
+              "steph", "steph2", "steph3", "rob", "quincy", "norbert", "benjamin"),
     "dev": ("m5", "john", "Mario", "shelby"),
     "test": ("m2", "f4", "robert", "Andrea", "boris", "grandma"),
 }  # fmt: skip
@@ -43,9 +43,6 @@ ORDERS = (  # who does what; what comes where differs, so that a model must list
     (WHO, DOES, HOW_MANY, WHAT, WHERE),
     (WHERE, DOES, WHO, HOW_MANY, WHAT),
     (HOW_MANY, WHICH, WHAT, DOES, WHO),
-    (HOW_MANY, WHICH, WHAT),
-    (HOW_MANY, WHAT, WHERE),
-    (WHERE, DOES, WHO),
 )
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 RETRIEVAL, UTF8, RATE, PITCH = 1, 1, 1, 3  # of eSpeak's speak_lib.h

@@ -50,8 +50,8 @@ def load_whisper(folder: Path, language: str, device: str) -> Whisper:
 def save_whisper(whisper: Whisper, source: Path, target: Path) -> None:
     """Write the model to `target` with the tokenizer and preprocessor of `source`, the folder it was loaded from."""
     whisper.model.save_pretrained(target)
-    for path in source.iterdir():
-        if path.is_file() and path.suffix in (".json", ".txt") and not path.name.endswith(".index.json") and not (target / path.name).exists():
+    for path in [*source.glob("*.json"), *source.glob("*.txt")]:
+        if not path.name.endswith(".index.json") and not (target / path.name).exists():
             (target / path.name).write_bytes(path.read_bytes())
 
 
