@@ -1,7 +1,7 @@
 """Start: fetch the model that training starts from, or make a new one; and say what data must fit it."""
 
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,28 +37,29 @@ def start(root: str, model: Model, language: str, seed: int, manifest: Artifact)
     """Return the model to start from: the recipe's checkpoint, or a new one with a tokenizer for the manifest's texts."""
     if isinstance(model, Pretrained):
         return fetch_model(root, model, checkpoint_revision(model.name, model.revision))
-    return new_model(root, model, language, seed, manifest)
+    words = [part["words"] for part in manifest.facts["parts"] if part["name"].startswith("train-")]
+    return new_model(root, model, language, seed, words, manifest)
 
 
 @step("model", version=1, task_run_name="fetch-{model.name}")
 def fetch_model(draft: Draft, model: Pretrained, commit: str) -> dict[str, Any]:
     """Copy a checkpoint into the store, at one commit."""
     folder = locate_checkpoint(model.name, commit if commit.isalnum() else model.revision)
-    return _write(draft, folder) | {"name": model.name, "commit": commit}
+    return _write(draft, folder) | {"name": model.name, "commit": commit, "is_new": False}
 
 
-@step("model", version=1)
-def new_model(draft: Draft, model: Scratch, language: str, seed: int, manifest: Artifact) -> dict[str, Any]:
-    """Make a small Whisper with random weights and a tokenizer learnt from the training texts."""
+@step("model", version=1, neutral=("manifest",))
+def new_model(draft: Draft, model: Scratch, language: str, seed: int, words: list[str], manifest: Artifact) -> dict[str, Any]:
+    """Make a small Whisper with random weights and a tokenizer learnt from the training texts, whose fingerprints are `words`."""
     rows = from_lines(fetch_file(draft.store, manifest.file("manifest.jsonl")).read_bytes())
     texts = [row["text"] for row in rows if row["split"] == "train"]
     with tempfile.TemporaryDirectory() as folder:
         new_checkpoint(Path(folder), texts, language=language, seed=seed, **model.model_dump(exclude={"kind"}))
-        return _write(draft, Path(folder)) | {"name": "from scratch", "commit": ""}
+        return _write(draft, Path(folder)) | {"name": "from scratch", "commit": "", "is_new": True}
 
 
 def _write(draft: Draft, folder: Path) -> dict[str, Any]:
     shape = read_shape(folder)
     for name, path in checkpoint_files(folder).items():
         draft.write(name, path)
-    return {"n_mels": shape.n_mels, "window": shape.window, "max_tokens": shape.max_tokens, "multilingual": shape.multilingual}
+    return asdict(shape) | {"window": shape.window}

@@ -21,7 +21,7 @@ class EspeakCorpus(Section):
     """Swedish sentences of a small grammar, spoken on the spot by eSpeak NG. Synthetic voices, for the demonstration only."""
 
     kind: Literal["espeak"] = "espeak"
-    n_train: int = Field(600, ge=20, le=20_000)
+    n_train: int = Field(2000, ge=20, le=20_000)
     """Sentences to train on, spread over the training voices"""
     n_dev: int = Field(60, ge=4, le=2_000)
     """Sentences to choose the checkpoint on, by voices of their own"""
@@ -86,17 +86,17 @@ class Scratch(Section):
     kind: Literal["scratch"] = "scratch"
     width: int = Field(128, ge=16, le=2048, multiple_of=8)
     """d_model"""
-    encoder_layers: int = Field(3, ge=1, le=32)
-    decoder_layers: int = Field(2, ge=1, le=32)
+    encoder_layers: int = Field(2, ge=1, le=32)
+    decoder_layers: int = Field(1, ge=1, le=32)
     heads: int = Field(4, ge=1, le=32)
     n_mels: Literal[80, 128] = 80
-    window: int = Field(4, ge=1, le=30)
+    window: int = Field(3, ge=1, le=30)
     """Seconds of sound the model hears at once"""
     vocabulary: int = Field(400, ge=257, le=50_257)
     """Entries of the byte-level BPE before the special tokens"""
     max_tokens: int = Field(64, ge=16, le=448)
     """Longest label, with its prefix and its end"""
-    dropout: float = Field(0.1, ge=0, le=0.5)
+    dropout: float = Field(0.0, ge=0, le=0.5)
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "Scratch":
@@ -124,8 +124,8 @@ class Training(Section):
     """Clips in a forward pass"""
     accumulate: int = Field(1, ge=1, le=1024)
     """Forward passes to an optimiser step"""
-    learning_rate: float = Field(1e-5, gt=0, le=0.1)
-    """The highest one, after the warm-up"""
+    learning_rate: float = Field(0.0, ge=0, le=0.1)
+    """The highest one, after the warm-up; 0: the usual one for the model's size"""
     warmup: int = Field(100, ge=0)
     """Steps in which the learning rate rises from nothing"""
     schedule: Literal["linear", "cosine", "constant"] = "linear"

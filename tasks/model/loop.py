@@ -107,6 +107,18 @@ def train(
             bar.close()
 
 
+def usual_rate(width: int, is_new: bool) -> float:
+    """Return the highest learning rate that suits a model of this width (d_model).
+
+    For a trained one a fortieth of what OpenAI trained that size with (Radford et al. 2022, table 17); new small ones want a hundred times
+    as much.
+    """
+    if is_new:
+        return 1.2e-3 * math.sqrt(128 / width)
+    rates = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 4.4e-6}
+    return next((rate for size, rate in rates.items() if width <= size), 4.4e-6)
+
+
 def learning_rate(step: int, settings: "Training") -> float:
     """Return the rate of optimiser step number `step`, from 0."""
     if step < settings.warmup:

@@ -16,6 +16,7 @@ NEEDED = ("config.json", "generation_config.json", "preprocessor_config.json", "
 class Shape:
     """The sizes that data must fit."""
 
+    width: int  # d_model
     n_mels: int
     n_frames: int  # log-Mel frames of the window, 10 ms each
     max_tokens: int  # of a label with its prefix and its end
@@ -48,4 +49,4 @@ def read_shape(folder: Path) -> Shape:
             f"{sound.get('feature_size', 80)} and {heard}; one of them belongs to another model"
         )
     multilingual = json.loads((folder / "generation_config.json").read_text()).get("is_multilingual", True)
-    return Shape(config["num_mel_bins"], n_frames, config["max_target_positions"], multilingual)
+    return Shape(config["d_model"], config["num_mel_bins"], n_frames, config["max_target_positions"], multilingual)

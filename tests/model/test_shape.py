@@ -23,12 +23,12 @@ def change(path: Path, **values: object) -> None:
 
 def test_whisper_tiny_hears_thirty_seconds_in_eighty_bins(real_data: Path) -> None:  # pitfall 11
     shape = read_shape(real_data / "whisper-tiny-no-weights")
-    assert shape == Shape(n_mels=80, n_frames=3_000, max_tokens=448, multilingual=True) and shape.window == 480_000
+    assert shape == Shape(width=384, n_mels=80, n_frames=3_000, max_tokens=448, multilingual=True) and shape.window == 480_000
 
 
 def test_another_window_and_another_longest_label_are_believed(real_data: Path) -> None:
     shape = read_shape(real_data / "whisper-digits-from-scratch")
-    assert shape == Shape(n_mels=80, n_frames=300, max_tokens=64, multilingual=True) and shape.window == 48_000
+    assert shape == Shape(width=128, n_mels=80, n_frames=300, max_tokens=64, multilingual=True) and shape.window == 48_000
 
 
 def test_an_english_only_model_says_so(copied: Path) -> None:

@@ -36,8 +36,8 @@ def test_another_seed_makes_other_weights_and_nothing_else(folder: Path, tmp_pat
 
 
 def test_a_new_model_has_the_sizes_it_was_asked_for(folder: Path, tmp_path: Path) -> None:
-    assert read_shape(folder) == Shape(n_mels=80, n_frames=100, max_tokens=16, multilingual=True)
-    assert read_shape(new_folder(tmp_path, n_mels=128, window=30, max_tokens=448)) == Shape(128, 3_000, 448, True)
+    assert read_shape(folder) == Shape(width=32, n_mels=80, n_frames=100, max_tokens=16, multilingual=True)
+    assert read_shape(new_folder(tmp_path, n_mels=128, window=30, max_tokens=448)) == Shape(32, 128, 3_000, 448, True)
 
 
 def test_every_whisper_tool_can_load_a_new_model(folder: Path) -> None:
