@@ -55,7 +55,7 @@ def new_model(draft: Draft, model: Scratch, language: str, seed: int, words: lis
     texts = [row["text"] for row in rows if row["split"] == "train"]
     with tempfile.TemporaryDirectory() as folder:
         new_checkpoint(Path(folder), texts, language=language, seed=seed, **model.model_dump(exclude={"kind"}))
-        return _write(draft, Path(folder)) | {"name": "from scratch", "commit": "", "is_new": True}
+        return _write(draft, Path(folder)) | {"name": "a new model", "commit": "", "is_new": True}
 
 
 def _write(draft: Draft, folder: Path) -> dict[str, Any]:

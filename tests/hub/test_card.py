@@ -1,0 +1,73 @@
+from copy import deepcopy
+
+import pytest
+import yaml
+from huggingface_hub import ModelCard
+
+from tasks.contracts.errors import ReleaseError
+from tasks.hub.card import check_card, write_card
+from tasks.scoring.report import Prediction, compare
+
+SAID = [("a", "en båt", "s1"), ("b", "två röda hästar", "s2"), ("c", "tre", "s2")]
+BEFORE = [Prediction(id, text, "fel", True, speaker) for id, text, speaker in SAID]
+AFTER = [Prediction(id, text, text.replace("röda", "blå"), False, speaker) for id, text, speaker in SAID]
+REPORT = compare(BEFORE, AFTER, resamples=200, seed=0) | {
+    "name": "test",
+    "language": "sv",
+    "decoding": "greedy",
+    "start": {"name": "openai/whisper-tiny", "commit": "abc", "digest": "d0"},
+    "checkpoint": {"steps": 4, "best_step": 2, "dev_wer": 0.5, "n_epochs": 1.0, "n_parameters": 1234567, "digest": "d1"},
+    "dataset": {
+        "splits": {"train": 5, "dev": 2, "test": 3},
+        "hours": {"train": 0.1, "dev": 0.1, "test": 0.1},
+        "n_rejected": 1,
+        "digest": "d2",
+    },
+    "recipe": {"corpus": {"kind": "folder"}},
+}
+
+
+def test_the_hubs_own_reader_understands_the_metadata() -> None:
+    data = ModelCard(write_card(REPORT, "whisper-test", "apache-2.0", "CC0-1.0")).data
+    assert (data.language, data.license, data.base_model, data.pipeline_tag) == (
+        "sv", "apache-2.0", "openai/whisper-tiny", "automatic-speech-recognition"
+    )  # fmt: skip
+    wer = next(each for each in data.eval_results if each.metric_type == "wer" and "normalised" in each.metric_name)
+    assert wer.metric_value == pytest.approx(100 / 6, abs=0.01) and wer.dataset_split == "test"  # one of six words
+
+
+def test_the_card_says_the_same_numbers_as_the_report_with_their_intervals() -> None:
+    card = write_card(REPORT, "whisper-test", "apache-2.0", "CC0-1.0")
+    after = REPORT["after"]["wer"]
+    assert f"| {100 * after['value']:.1f} % ({100 * after['low']:.1f} to {100 * after['high']:.1f}) |" in card
+    assert "1,234,567 parameters" in card and "CC0-1.0" in card and "synthetic" not in card
+
+
+def test_a_card_of_the_demonstration_says_that_its_voices_are_synthetic() -> None:
+    report = deepcopy(REPORT)
+    report["recipe"]["corpus"]["kind"] = "espeak"
+    assert "The voices are synthetic" in write_card(report, "whisper-test", "apache-2.0", "none")
+
+
+def test_javanese_is_written_as_the_hub_writes_it() -> None:
+    assert ModelCard(write_card(REPORT | {"language": "jw"}, "x", "mit", "none")).data.language == "jv"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"language": "sv-SE"}, "card: language 'sv-SE', expected an ISO 639 code"),  # pitfall 37
+        ({"language": None}, "card: language '', expected"),
+        ({"license": None}, "card: license None, expected an identifier"),
+        ({"model-index": [{"results": [{"dataset": {"type": "x"}, "metrics": [{}]}]}]}, "a result lacks its metric"),
+    ],
+)
+def test_what_the_hub_would_refuse_is_refused_before_anything_travels(change: dict, message: str) -> None:
+    metadata = {"language": "sv", "license": "mit"} | change
+    with pytest.raises(ReleaseError, match=message):
+        check_card(f"---\n{yaml.safe_dump(metadata)}---\n\ntext")
+
+
+def test_a_card_without_metadata_is_refused() -> None:
+    with pytest.raises(ReleaseError, match="no metadata"):
+        check_card("# whisper-test")
