@@ -41,9 +41,8 @@ def main(n_clips: int = 60, rounds: int = 5) -> None:
         for name, values in seconds.items():
             print(f"  {name:9} {n_clips / statistics.median(values[1:]):7.0f} clips/s")
         print(f"  ratio     {statistics.median(ratios):7.1f} (from {min(ratios):.1f} to {max(ratios):.1f}); equal to the bit: {equal}")
-        print(
-            f"  bytes     {their_bytes / 1000:7.0f} kB padded float32, {our_bytes / 1000:.0f} kB stored float16: {their_bytes / our_bytes:.1f} to 1"
-        )
+        smaller = their_bytes / our_bytes
+        print(f"  bytes     {their_bytes / 1000:7.0f} kB padded float32, {our_bytes / 1000:.0f} kB stored float16: {smaller:.1f} to 1")
 
 
 if __name__ == "__main__":
