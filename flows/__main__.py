@@ -119,6 +119,8 @@ def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
             values[name] = value
             continue
         inner = values.get(section) or _default_kind(section)
+        if not isinstance(inner, dict):
+            continue  # refused below, with its path
         if name == "kind" and inner.get("kind") != value:
             inner = {}  # another kind has other fields
         values[section] = inner | {name: value}

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib
+import logging
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from typing import Any
 from prefect.server.api.server import SubprocessASGIServer
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
+from tasks.contracts.errors import ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact
 from tasks.policy import cached, made, sealed, store_of
@@ -24,12 +26,21 @@ def run_flow(name: str, recipe: Recipe) -> int:
     """Run the flow called `name`, print its closing words, and return the exit code."""
     began = time.monotonic()
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    for logger in ("prefect.flow_runs", "prefect.task_runs"):
+        logging.getLogger(logger).addFilter(_without_traceback)
     with _embedded():
         result = flow(recipe)
     for line in _closing_words(name, recipe, result):
         print(line)
     print(f"{sum(made.values())} steps done, {sum(cached.values())} found in the store, in {time.monotonic() - began:.0f} s")
     return 0
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    """Take the traceback off a refusal: its message says what to do, and where in the code it was said helps nobody."""
+    if record.exc_info and isinstance(record.exc_info[1], ViskaError):
+        record.exc_info = record.exc_text = None
+    return True
 
 
 class _TemporaryServer(SubprocessASGIServer):

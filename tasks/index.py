@@ -35,7 +35,7 @@ def index(draft: Draft, corpus: Artifact, splits: Splits) -> dict[str, Any]:
         if not mine:
             raise CorpusError(
                 f"no clips in split {split!r}: of {n_clips + len(rejects)} rows {len(rejects)} are in quarantine "
-                f"({_reasons(rejects) or 'none'}), the rest are {dict(Counter(clip['split'] for clip in clips))}; give the table a split "
+                f"({_reasons(rejects)}), the rest are {dict(Counter(clip['split'] for clip in clips))}; give the table a split "
                 f"column, or raise splits.{'test' if split == 'test' else 'dev'}, or set splits.by to clip if there are few speakers"
             )
         for number, part in enumerate(cut(mine, [clip["id"] for clip in mine])):
@@ -90,4 +90,5 @@ def _assign(clips: list[dict[str, Any]], splits: Splits) -> list[dict[str, Any]]
 
 
 def _reasons(rejects: list[Reject]) -> str:
-    return ", ".join(f"{n} {reason}" for reason, n in Counter(reject.reason for reject in rejects).most_common())
+    counts = ", ".join(f"{n} {reason}" for reason, n in Counter(reject.reason for reject in rejects).most_common())
+    return f"{counts}; for example {rejects[0].detail}" if rejects else "none"

@@ -44,6 +44,7 @@ ORDERS = (  # who does what; what comes where differs, so that a model must list
     (WHERE, DOES, WHO, HOW_MANY, WHAT),
     (HOW_MANY, WHICH, WHAT, DOES, WHO),
 )
+PAUSE = 0.2  # seconds at most; a model that has heard only recordings that begin with a word is lost when one does not
 CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
 RETRIEVAL, UTF8, RATE, PITCH = 1, 1, 1, 3  # of eSpeak's speak_lib.h
 
@@ -87,6 +88,7 @@ def _script(spec: EspeakCorpus) -> list[dict[str, Any]]:
             "voice": VOICES[split][number % len(VOICES[split])],
             "speed": dice.randint(150, 205),  # words a minute
             "pitch": dice.randint(35, 65),  # of 99
+            "pauses": [round(dice.uniform(0, PAUSE), 3) for _ in range(2)],  # seconds before and after
         }
         for split, size in sizes.items()
         for number in range(size)
@@ -125,8 +127,9 @@ def _speak(script: list[dict[str, Any]], out: BinaryIO) -> None:
         library.espeak_SetParameter(PITCH, line["pitch"], 0)
         text = line["text"].encode() + b"\0"
         library.espeak_Synth(text, ctypes.c_size_t(len(text)), 0, 1, 0, UTF8, None, None)
+        before, after = (np.zeros(int(seconds * sample_rate), np.int16) for seconds in line["pauses"])
         wav = io.BytesIO()
-        soundfile.write(wav, np.concatenate(pieces), sample_rate, format="WAV", subtype="PCM_16")
+        soundfile.write(wav, np.concatenate([before, *pieces, after]), sample_rate, format="WAV", subtype="PCM_16")
         out.write(len(wav.getvalue()).to_bytes(8, "big") + wav.getvalue())
     out.flush()
 

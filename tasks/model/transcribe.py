@@ -24,7 +24,9 @@ from tasks.shards.format import Example
 BATCH = 8  # pieces heard at once
 FRAME = SAMPLE_RATE // 50  # samples, 20 ms, over which loudness is measured
 SEARCH = 0.4  # the last share of the window in which a place to cut is looked for
-QUIET = 1e-4  # root mean square below which a piece is silence, and nothing is heard in it
+QUIET = 1e-4  # root mean square of a frame that is silence in any case
+FAINT = 0.01  # and below which share of the loudest frame it counts as a pause: 40 dB less
+MARGIN = 3  # frames of pause that are left at each side
 LONGEST = 4 * 3600.0  # seconds; what a person may upload
 
 
@@ -50,7 +52,7 @@ def transcribe(whisper: Whisper, data: bytes, max_seconds: float = LONGEST) -> I
     """
     samples = resample(*decode(data, max_seconds))
     window = whisper.shape.window
-    pieces = [place for place in cut_quietly(samples, window) if _loudness(samples[slice(*place)]) > QUIET]
+    pieces = [piece for piece in (trim(samples, *place) for place in cut_quietly(samples, window)) if piece]
     for start in range(0, len(pieces), BATCH):
         places = pieces[start : start + BATCH]
         features = [log_mel(samples[slice(*place)], whisper.shape.n_mels, window) for place in places]
@@ -77,6 +79,21 @@ def cut_quietly(samples: np.ndarray, window: int) -> list[tuple[int, int]]:
     return [*places, (start, len(samples))]
 
 
+def trim(samples: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
+    """Return the part of [start, end) from just before its first sound to just after its last, or None if it is silent.
+
+    A model that was trained on clips that begin with a word hears one worse that begins with the rest of a pause.
+    """
+    n_frames = -(-(end - start) // FRAME)
+    squares = np.zeros(n_frames * FRAME)
+    squares[: end - start] = samples[start:end].astype(np.float64) ** 2
+    loudness = np.sqrt(squares.reshape(n_frames, FRAME).mean(axis=1))
+    heard = np.flatnonzero(loudness > max(QUIET, FAINT * loudness.max()))
+    if not heard.size:
+        return None
+    return max(start, start + (int(heard[0]) - MARGIN) * FRAME), min(end, start + (int(heard[-1]) + 1 + MARGIN) * FRAME)
+
+
 def open_model(name: str, language: str = "") -> Whisper:
     """Load a model to listen with: a folder, or an id of the Hub.
 
@@ -93,7 +110,3 @@ def open_model(name: str, language: str = "") -> Whisper:
     if not language:
         raise ModelError(f"{name}: its generation config names no language; say which is spoken, such as --language sv")
     return load_whisper(folder, language, "cuda" if torch.cuda.is_available() else "cpu")
-
-
-def _loudness(samples: np.ndarray) -> float:
-    return float(np.sqrt((samples.astype(np.float64) ** 2).mean())) if samples.size else 0.0

@@ -78,6 +78,13 @@ def test_a_refused_recipe_costs_no_start_and_names_the_field(tmp_path: Path) -> 
     assert not (tmp_path / "prefect").exists()  # no server was started
 
 
+def test_a_corpus_that_cannot_be_read_is_one_message_without_a_traceback(tmp_path: Path) -> None:
+    run = _start(tmp_path, "prepare", "--corpus.kind", "folder", "--corpus.path", str(tmp_path / "nowhere"))
+    words, _ = run.communicate(timeout=120)
+    assert run.returncode == 2 and "Traceback" not in words
+    assert words.splitlines()[-1].startswith(f"viska: {tmp_path}/nowhere: no table; expected one of manifest.csv")
+
+
 def test_an_unknown_flag_and_an_unknown_key_are_refused(tmp_path: Path) -> None:
     flag = _start(tmp_path, "prepare", "--training.stepz", "3")
     assert "unrecognized arguments: --training.stepz" in flag.communicate(timeout=30)[0] and flag.returncode == 2

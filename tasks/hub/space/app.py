@@ -47,7 +47,8 @@ def build(whisper: Whisper, name: str) -> gr.Blocks:
             with gr.Column():
                 text = gr.Textbox(label="Text", lines=6, buttons=["copy"])
                 with gr.Accordion("Piece by piece", open=False):
-                    table = gr.Dataframe(headers=["from, s", "to, s", "text"], datatype=["str", "str", "str"], interactive=False, wrap=True)
+                    table = gr.Dataframe(headers=["from", "to", "text"], datatype=["str", "str", "str"], interactive=False, wrap=True,
+                                         column_widths=["15%", "15%", "70%"])  # fmt: skip
         button.click(listen, sound, [text, table], api_name="transcribe")
     page.queue(max_size=MAX_WAITING, default_concurrency_limit=1)
     return page
