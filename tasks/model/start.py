@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from huggingface_hub import HfApi, snapshot_download
-from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub import HfApi, errors, snapshot_download
 from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
 
 from tasks.audio import SAMPLE_RATE
@@ -17,7 +16,8 @@ from tasks.model.shape import STRIDE, read_shape
 from tasks.model.tokens import END, START, train_tokenizer
 
 KEPT = ("*.json", "*.safetensors", "merges.txt", "vocab.txt", "normalizer.json")  # no pickle, no code
-REFUSED = (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)  # gated ones too; what else happens is an accident
+REFUSED = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)  # gated ones too; the rest are accidents
+UNREACHED = (OSError, errors.HTTPError)  # type: ignore[attr-defined]  # of whichever HTTP library the client uses
 
 
 def checkpoint_revision(name: str, revision: str) -> str:
@@ -35,6 +35,10 @@ def checkpoint_revision(name: str, revision: str) -> str:
         return str(HfApi().model_info(name, revision=revision, timeout=60).sha)
     except REFUSED as error:
         raise ModelError(f"model {name!r} at {revision!r}: neither a folder here nor readable on the Hub: {error!s:.200}") from error
+    except UNREACHED as error:
+        raise ModelError(
+            f"model {name!r} at {revision!r}: the Hub cannot be reached: {error!s:.200}; a whole commit as model.revision needs no asking"
+        ) from error
 
 
 def locate_checkpoint(name: str, revision: str) -> Path:
