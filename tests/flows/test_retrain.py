@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,3 +196,21 @@ def test_a_corpus_with_nothing_left_is_refused_with_its_reasons(tmp_path: Path) 
     (folder / "metadata.csv").write_text("file_name,text\na.wav,hej\n")
     with pytest.raises(CorpusError, match=r"no clips in split 'train'|no clips in split 'dev'"):
         retrain(read_recipe(TINY | {"corpus": {"kind": "folder", "path": str(folder)}, "store": str(tmp_path / "store")}))
+
+
+def test_training_runs_on_a_machine_that_has_torch_and_transformers_and_little_else(store: Path, tmp_path: Path) -> None:
+    (start,), (dataset,) = (sorted(path.name for path in (store / kind).iterdir()) for kind in ("model", "dataset"))
+    told = _recipe(store).training.model_dump() | {"language": "sv"}
+    (tmp_path / "settings.json").write_text(json.dumps(told))
+    absent = ("prefect", "pydantic", "jiwer", "evaluate", "datasets", "soundfile", "soxr", "av", "gradio")
+    code = f"import runpy, sys; sys.modules.update(dict.fromkeys({absent})); runpy.run_module('tasks.model', run_name='__main__')"
+    arguments = [str(store), start, dataset, str(tmp_path / "settings.json")]
+    run = subprocess.run([sys.executable, "-c", code, *arguments], text=True, capture_output=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert "step 4 of 4" in run.stderr and "sealed" in run.stderr
+    ours, theirs = (
+        load(Store(str(store)), "checkpoint", path.name) for path in sorted((store / "checkpoint").iterdir(), key=os.path.getmtime)
+    )
+    assert {file.sha256 for file in ours.files if file.name == "model.safetensors"} == {
+        file.sha256 for file in theirs.files if file.name == "model.safetensors"
+    }  # the same steps, the same weights; both looks at so wild a model are wrong in every word
