@@ -208,9 +208,5 @@ def test_training_runs_on_a_machine_that_has_torch_and_transformers_and_little_e
     run = subprocess.run([sys.executable, "-c", code, *arguments], text=True, capture_output=True, timeout=120)
     assert run.returncode == 0, run.stderr
     assert "step 4 of 4" in run.stderr and "sealed" in run.stderr
-    ours, theirs = (
-        load(Store(str(store)), "checkpoint", path.name) for path in sorted((store / "checkpoint").iterdir(), key=os.path.getmtime)
-    )
-    assert {file.sha256 for file in ours.files if file.name == "model.safetensors"} == {
-        file.sha256 for file in theirs.files if file.name == "model.safetensors"
-    }  # the same steps, the same weights; both looks at so wild a model are wrong in every word
+    weights = {path.read_bytes() for path in (store / "checkpoint").glob("*/model-*.safetensors")}
+    assert len(list((store / "checkpoint").iterdir())) == 2 and len(weights) == 1  # the same steps, the same weights
