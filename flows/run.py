@@ -79,7 +79,8 @@ def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterat
         yield from _describe_scores(root, sealed(root, "report", result[-1]))
     if name in ("release", "retrain"):
         yield f"model   {result[0]}"
-        yield f"demo    viska demo {os.path.relpath(result[0]) if Path(result[0]).exists() else result[0]}"
+        if Path(result[0]).exists():
+            yield f"demo    viska demo {os.path.relpath(result[0])}"
 
 
 def _describe_data(root: str, dataset: Artifact) -> Iterator[str]:

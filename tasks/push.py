@@ -2,16 +2,14 @@
 
 import json
 import logging
-from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas import State
 
-from tasks.contracts.errors import ReleaseError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact
 from tasks.hub.card import write_card
-from tasks.hub.page import is_published, point_latest, publish
+from tasks.hub.page import place
 from tasks.policy import found, made, step, task_of
 from tasks.store.artifacts import Draft, fetch, fetch_file
 from tasks.store.objects import Store
@@ -38,17 +36,12 @@ def compose_page(draft: Draft, recipe: Recipe, checkpoint: Artifact, report: Art
 
 def push(root: str, page: Artifact) -> str | State[str]:
     """Publish the page in the store's `models` folder, point `latest` at it, and return where it lies."""
-    store = Store(root)
-    if not store.local:
-        raise ReleaseError(f"store {root}: models are published into a local store only, so far; the page is {page.kind}/{page.key}")
-    target = Path(store.uri(f"{MODELS}/{page.facts['name']}/{page.digest[:12]}"))
-    checksums = {file.name: file.sha256 for file in page.files}
-    if is_published(target, checksums):
-        return found(MODELS, str(target), str(point_latest(target)))
-    publish(fetch(store, page), target, checksums)
+    where, was_there = place(Store(root), page, MODELS)
+    if was_there:
+        return found(MODELS, where, where)
     made[MODELS] += 1
-    log.info("published %s", target)
-    return str(point_latest(target))
+    log.info("published %s", where)
+    return where
 
 
 push_model = task_of(push)

@@ -1,18 +1,45 @@
 """A folder in the Hub's layout as the place of publication: each revision whole in a folder of its own, `latest` pointing at one.
 
     models/<name>/<revision>/README.md, config.json, model.safetensors, ...
-    models/<name>/latest -> <revision>
+    models/<name>/latest -> <revision>      (on a bucket, latest.json, which names it)
 
-A revision is renamed into place when it is complete, and never changed after; going back to an older one is moving the pointer.
+A revision is renamed into place when it is complete, and never changed after; going back to an older one is moving the pointer. On a
+bucket, which has no renaming, the pointer is written last, and readers start from it.
 """
 
+import json
 import os
 import shutil
 import tempfile
 from pathlib import Path
 
 from tasks.contracts.errors import ReleaseError
-from tasks.store.objects import sha256_of
+from tasks.contracts.values import Artifact
+from tasks.store.artifacts import fetch
+from tasks.store.objects import Store, crc32c_of, sha256_of
+
+
+def place(store: Store, artifact: Artifact, kind: str) -> tuple[str, bool]:
+    """Publish an artifact's files as a revision of `<kind>/<its name>`, and point `latest` at it.
+
+    Returns:
+        Where it is: the pointer on a local store, the revision's address on a bucket. And whether it stood there already.
+
+    Raises:
+        ReleaseError: if what arrived is not what was sent.
+    """
+    target = f"{kind}/{artifact.facts['name']}/{artifact.digest[:12]}"
+    if store.local:
+        folder, checksums = Path(store.uri(target)), {file.name: file.sha256 for file in artifact.files}
+        if not (was_there := is_published(folder, checksums)):
+            publish(fetch(store, artifact), folder, checksums)
+        return str(point_latest(folder)), was_there
+    was_there = all(store.holds(f"{target}/{file.name}", file.n_bytes, file.sha256) for file in artifact.files)
+    if not was_there:
+        _publish_objects(store, artifact, target)
+    pointer = json.dumps({"revision": artifact.digest[:12], "files": {file.name: file.sha256 for file in artifact.files}}, indent=1)
+    store.replace(f"{kind}/{artifact.facts['name']}/latest.json", pointer.encode())
+    return store.uri(target), was_there
 
 
 def is_published(target: Path, checksums: dict[str, str]) -> bool:
@@ -46,6 +73,15 @@ def publish(source: Path, target: Path, checksums: dict[str, str]) -> None:
         os.replace(staged, target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _publish_objects(store: Store, artifact: Artifact, target: str) -> None:
+    folder = fetch(store, artifact)
+    for file in artifact.files:
+        data = (folder / file.name).read_bytes()
+        store.replace(f"{target}/{file.name}", data)
+        if not store.holds(f"{target}/{file.name}", file.n_bytes, file.sha256, crc32c_of(data)):
+            raise ReleaseError(f"{store.uri(target)}/{file.name}: what was written is not what is there")
 
 
 def point_latest(target: Path) -> Path:

@@ -210,3 +210,16 @@ def test_training_runs_on_a_machine_that_has_torch_and_transformers_and_little_e
     assert "step 4 of 4" in run.stderr and "sealed" in run.stderr
     weights = {path.read_bytes() for path in (store / "checkpoint").glob("*/model-*.safetensors")}
     assert len(list((store / "checkpoint").iterdir())) == 2 and len(weights) == 1  # the same steps, the same weights
+
+
+def test_the_whole_chain_runs_on_a_store_that_is_no_folder() -> None:
+    recipe = read_recipe(TINY | {"store": "memory://bucket/viska"})
+    for expected in (ALL, {}):
+        policy.made.clear()
+        model, demo, _ = retrain(recipe)
+        assert made() == expected
+    store = Store("memory://bucket/viska")
+    latest = json.loads(store.read("models/whisper-viska/latest.json"))
+    assert model == f"memory://bucket/viska/models/whisper-viska/{latest['revision']}"
+    assert "config.json" in latest["files"] and store.exists(f"models/whisper-viska/{latest['revision']}/model.safetensors")
+    assert demo.startswith("memory://bucket/viska/spaces/")
