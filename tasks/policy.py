@@ -13,7 +13,6 @@ result cache is not used: whoever can write a Prefect result runs code in the fl
 
 import functools
 import inspect
-import logging
 import os
 from collections import Counter
 from collections.abc import Callable
@@ -34,7 +33,6 @@ from tasks.store.objects import Store
 
 P = ParamSpec("P")
 R = TypeVar("R")
-log = logging.getLogger(__name__)
 
 DELAYS: list[float] = [2, 10]  # seconds before an accident is tried again
 made: Counter[str] = Counter()  # steps this process did, by kind; for the closing words of the command line

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,10 @@ def _connect(url: str, app: subprocess.Popen[str]) -> Client:
     deadline = time.monotonic() + 90
     while True:
         try:
+            urllib.request.urlopen(f"{url}/config", timeout=10).close()
             return Client(url, verbose=False)
-        except Exception:
+        except OSError:  # nobody listens yet
             if app.poll() is not None or time.monotonic() > deadline:
+                app.kill()
                 raise AssertionError(app.communicate()[0]) from None
             time.sleep(0.5)
