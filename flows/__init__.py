@@ -2,7 +2,3 @@
 
 Flows may import anything of `tasks`; nothing imports a flow.
 """
-
-import logging
-
-logging.getLogger("tasks").setLevel(logging.INFO)  # so that plain modules' lines reach a run's log; Prefect attaches only the handler

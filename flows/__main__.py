@@ -1,6 +1,7 @@
 """The command line: `viska retrain --recipe FILE --training.steps 400`. Its flags are the fields of the recipe, read from the model itself.
 
     viska prepare | train | release | retrain     run a flow, here, or on the server that PREFECT_API_URL names
+    viska prune                                   list what no data set needs, or remove it
     viska transcribe MODEL FILE...                print the words of recordings
     viska demo MODEL                              open the Gradio app
 
@@ -33,7 +34,6 @@ QUIET = {  # Prefect's own lines away, the steps' lines short; each can be set o
     "PREFECT_LOGGING_LEVEL": "WARNING",
     "PREFECT_LOGGING_LOGGERS_PREFECT_FLOW_RUNS_LEVEL": "INFO",
     "PREFECT_LOGGING_LOGGERS_PREFECT_TASK_RUNS_LEVEL": "INFO",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "tasks",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FORMAT": "%(asctime)s %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_FLOW_RUN_FMT": "%(asctime)s %(flow_run_name)s: %(message)s",
     "PREFECT_LOGGING_FORMATTERS_STANDARD_TASK_RUN_FMT": "%(asctime)s   %(task_run_name)s: %(message)s",
@@ -75,6 +75,18 @@ def _parser() -> argparse.ArgumentParser:
         for path, field in _fields(Recipe).items():
             command.add_argument(f"--{path}", dest=path, metavar=_kind(field), help=_help(field), type=_value)
         command.set_defaults(run=_run_flow, flow=name)
+        if name == "prepare":
+            command.add_argument("--compact", action="store_true", help="copy shards of which little is used together")
+    command = commands.add_parser("prune", help="list prepared data that no data set refers to, or remove it")
+    command.add_argument("--store", default="", help="a folder or a gs://, s3:// address; default: VISKA_STORE, or ~/.viska/store")
+    command.add_argument(
+        "--older-than", type=float, default=24.0, metavar="HOURS", help="leave younger objects, a run may need them; default 24"
+    )
+    command.add_argument(
+        "--forget", nargs="+", default=[], metavar="KEY", help="data sets that are not wanted any more, with what only they need"
+    )
+    command.add_argument("--remove", action="store_true", help="remove them; without it they are only listed")
+    command.set_defaults(run=_prune)
     command = commands.add_parser("transcribe", help="print the words of recordings")
     command.add_argument("model", metavar="MODEL", help="a folder, such as STORE/models/NAME/latest, or a Hub id")
     command.add_argument("files", metavar="FILE", nargs="+", help="recordings of any format and length")
@@ -96,7 +108,7 @@ def _run_flow(options: argparse.Namespace) -> int:
     recipe = recipe_from(getattr(options, "recipe", ""), flags)
     from flows.run import run_flow  # here: Prefect takes a second to import, which --help need not wait for
 
-    return run_flow(options.flow, recipe)
+    return run_flow(options.flow, recipe, **({"compact": True} if getattr(options, "compact", False) else {}))
 
 
 def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
@@ -153,6 +165,22 @@ def _transcribe(options: argparse.Namespace) -> int:
             print(f"viska: {file}: {error}", file=sys.stderr)
             failed += 1
     return 1 if failed else 0
+
+
+def _prune(options: argparse.Namespace) -> int:
+    from tasks.policy import store_of
+    from tasks.store.objects import Store
+    from tasks.store.prune import leftovers
+
+    store = Store(store_of(Recipe(store=options.store)))
+    found = leftovers(store, options.older_than * 3600, options.forget)
+    for each in found:
+        print(f"{each.n_bytes:>14,}  {each.path}  ({each.why})")
+        if options.remove:
+            store.delete(each.path)
+    done = "removed" if options.remove else "can go; --remove removes them"
+    print(f"{len(found)} objects with {sum(each.n_bytes for each in found) / 1e6:.1f} MB {done}")
+    return 0
 
 
 def _demo(options: argparse.Namespace) -> int:

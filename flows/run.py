@@ -1,35 +1,43 @@
 """Run a flow from the command line: embedded unless PREFECT_API_URL names a server, and say in the end what came of it."""
 
 import contextlib
-import functools
 import importlib
 import logging
 import os
-import signal
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from prefect.server.api.server import SubprocessASGIServer
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
-
+from flows.server import Server, named_server
 from tasks.contracts.errors import ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact
-from tasks.policy import cached, made, sealed, store_of
 from tasks.store.objects import Store
 
 
-def run_flow(name: str, recipe: Recipe) -> int:
+def run_flow(name: str, recipe: Recipe, **options: bool) -> int:
     """Run the flow called `name`, print its closing words, and return the exit code."""
     began = time.monotonic()
+    server = None if named_server() else Server()
+    if server and recipe.prepare.dask:
+        from tasks.policy import need_server
+
+        need_server(recipe.prepare.dask)
+    if server:
+        server.start()
+        os.environ["PREFECT_API_URL"] = server.url  # before Prefect is imported, which reads it then
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    from tasks.policy import cached, made
+
     for logger in ("prefect.flow_runs", "prefect.task_runs"):
         logging.getLogger(logger).addFilter(_without_traceback)
-    with _embedded():
-        result = flow(recipe)
+    if server:
+        server.wait()
+    # Who would miss the heartbeats of a run on its own server? Each flow would wait a second for them at its end.
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if server else contextlib.nullcontext():
+        result = flow(recipe, **options)
     for line in _closing_words(name, recipe, result):
         print(line)
     print(f"{sum(made.values())} steps done, {sum(cached.values())} found in the store, in {time.monotonic() - began:.0f} s")
@@ -43,35 +51,9 @@ def _without_traceback(record: logging.LogRecord) -> bool:
     return True
 
 
-class _TemporaryServer(SubprocessASGIServer):
-    """Prefect's temporary server, out of reach of the terminal's Ctrl-C.
-
-    Prefect starts it in our own process group, where Ctrl-C kills it before the run can say that it was interrupted; the client then
-    tries to reach it for a minute.
-    """
-
-    def _run_uvicorn_command(self) -> subprocess.Popen[Any]:
-        popen = subprocess.Popen
-        subprocess.Popen = functools.partial(popen, process_group=0)  # type: ignore[assignment, misc]
-        try:
-            return super()._run_uvicorn_command()
-        finally:
-            subprocess.Popen = popen  # type: ignore[misc]
-
-
-@contextlib.contextmanager
-def _embedded() -> Iterator[None]:
-    """Run on a temporary server if PREFECT_API_URL names none. No heartbeat then: each flow would wait a second for it at its end."""
-    if os.environ.get("PREFECT_API_URL"):
-        yield
-        return
-    signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal too must not leave the server behind
-    _TemporaryServer().start()  # it stops when this process ends, after the last log lines were sent
-    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-        yield
-
-
 def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterator[str]:
+    from tasks.policy import sealed, store_of
+
     root = store_of(recipe)
     if name == "prepare":
         yield from _describe_data(root, sealed(root, "dataset", result[1]))
@@ -88,6 +70,7 @@ def _describe_data(root: str, dataset: Artifact) -> Iterator[str]:
     yield f"clips   {splits}; {dataset.facts['n_rejected']} in quarantine"
     yield f"shards  {len(dataset.facts['shards'])} with {dataset.facts['n_bytes'] / 1e6:.1f} MB"
     yield f"index   {_at(root, dataset, 'index.parquet')}"
+    yield f"key     {dataset.key}, in the store {root}"
 
 
 def _describe_scores(root: str, report: Artifact) -> Iterator[str]:

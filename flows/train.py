@@ -25,5 +25,5 @@ def train(recipe: Recipe, start: str = "", dataset: str = "") -> tuple[str, str]
     before = transcribe_split(root, model, data, *hearing, "before")
     checkpoint = train_model(root, model, data, recipe.language, recipe.training)
     after = transcribe_split(root, checkpoint, data, *hearing, "after")
-    report = write_report(root, recipe.up_to_the_report(), model, checkpoint, data, before, after)
+    report = write_report(root, recipe.up_to_the_report(), model, checkpoint, data, data.digest, before, after)
     return checkpoint.key, report.key

@@ -8,7 +8,7 @@ from prefect.client.schemas import State
 from tasks.contracts.values import Artifact
 from tasks.hub.page import place
 from tasks.hub.space import space_files
-from tasks.policy import found, made, step, task_of
+from tasks.policy import found, step, task_of
 from tasks.store.artifacts import Draft
 from tasks.store.objects import Store
 
@@ -28,9 +28,8 @@ def demo(root: str, space: Artifact) -> str | State[str]:
     """Put the app in the store's `spaces` folder, and return where it lies."""
     where, was_there = place(Store(root), space, SPACES)
     if was_there:
-        return found(SPACES, where, where)
-    made[SPACES] += 1
+        return found(where, where)
     return where
 
 
-open_demo = task_of(demo)
+open_demo = task_of(demo, SPACES)

@@ -1,47 +1,171 @@
 """Download a corpus: every recording as it came, packed into objects that can no longer change."""
 
 import hashlib
+import itertools
 import logging
-from dataclasses import asdict
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tqdm import tqdm
 
+from tasks.contracts.errors import StoreError
 from tasks.contracts.recipe import Corpus
-from tasks.contracts.values import Reject
-from tasks.corpora import recordings
+from tasks.contracts.values import Artifact, File, Reject, plain
+from tasks.corpora import Recording, recordings
 from tasks.policy import step
-from tasks.shards.format import encode_sound
-from tasks.store.artifacts import Draft
+from tasks.shards.format import write_sound
+from tasks.store.artifacts import Draft, fetch_file, peek_all
 from tasks.store.lines import to_lines
+from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
+VERSION = 2  # bumped when code changes the bytes
 PACK = 64 * 2**20  # bytes of recordings in one object
+AHEAD = 16  # recordings asked for at once: a bucket answers each after a while
+CLIPS = pa.schema(
+    [(name, pa.string()) for name in ("id", "text", "speaker", "split", "stamp", "recording", "pack")] + [("row", pa.int32())]
+)
+ROWS = 2**14  # of that table in memory at once
 
 
-@step("corpus", version=1, task_run_name="download-{corpus.kind}")
+@dataclass(frozen=True)
+class Place:
+    """Where the store holds a recording as it came."""
+
+    recording: str  # SHA-256 of its bytes
+    pack: File
+    row: int
+
+
+@step("corpus", version=VERSION, task_run_name="download-{corpus.kind}")
 def download(draft: Draft, corpus: Corpus, revision: dict[str, Any]) -> dict[str, Any]:
-    """Read every row of the corpus; `revision` is what its source says would change it."""
-    clips: list[dict[str, Any]] = []
-    rejects: list[Reject] = []
-    pack: list[tuple[str, bytes]] = []
-    n_packs = n_packed = n_bytes = 0
+    """Read every row of the corpus; `revision` is what its source says would change it.
 
-    for row in tqdm(recordings(corpus), desc="download", unit="clip", disable=None, leave=False):
-        if isinstance(row, Reject):
-            rejects.append(row)
-            continue
-        if n_packed + len(row.audio) > PACK and pack:
-            draft.write(f"raw-{n_packs:05d}.arrow", encode_sound(pack))
-            n_packs, n_packed, pack = n_packs + 1, 0, []
-        place = {"raw": f"raw-{n_packs:05d}.arrow", "row": len(pack), "sha256": hashlib.sha256(row.audio).hexdigest()}
-        clips.append({"id": row.id, "text": row.text, "speaker": row.speaker, "split": row.split} | place)
-        pack.append((row.id, row.audio))
-        n_packed += len(row.audio)
-        n_bytes += len(row.audio)
-    if pack:
-        draft.write(f"raw-{n_packs:05d}.arrow", encode_sound(pack))
-    draft.write("clips.jsonl", to_lines(clips))
+    Recordings that an earlier revision of this corpus brought, unchanged since, are neither read nor stored again.
+    """
+    earlier = _Earlier(draft.store, corpus)
+    rejects: list[Reject] = []
+    n_known = n_new = n_bytes = 0
+    with draft.staged("clips.parquet") as path, _clips_table(path) as add:
+
+        def fresh() -> Iterator[tuple[dict[str, Any], bytes]]:
+            """Yield the new recordings with their rows; on the way there, write the rows of known ones, and keep the rejects."""
+            nonlocal n_known
+            for row, audio in tqdm(_read(corpus, earlier), desc="download", unit="clip", disable=None, leave=False):
+                if isinstance(row, Reject):
+                    rejects.append(row)
+                    continue
+                clip = {"id": row.id, "text": row.text, "speaker": row.speaker, "split": row.split, "stamp": row.stamp}
+                if isinstance(audio, Place):
+                    n_known += 1
+                    draft.adopt(audio.pack)
+                    add(clip | {"recording": audio.recording, "pack": audio.pack.name, "row": audio.row})
+                else:
+                    yield clip, audio
+
+        def packed(name: str, clips: Iterator[tuple[dict[str, Any], bytes]]) -> Iterator[tuple[str, bytes]]:
+            """Yield what goes into one pack, and write its rows."""
+            nonlocal n_new, n_bytes
+            size = 0
+            for row, (clip, audio) in enumerate(clips):
+                recording = hashlib.sha256(audio).hexdigest()
+                add(clip | {"recording": recording, "pack": name, "row": row})
+                n_new, n_bytes, size = n_new + 1, n_bytes + len(audio), size + len(audio)
+                yield recording, audio
+                if size >= PACK:
+                    return
+
+        rest = fresh()
+        names = (f"raw-{draft.key[:12]}-{number:05d}.arrow" for number in itertools.count())  # packs of earlier revisions have other names,
+        free = (name for name in names if name not in earlier.packs)  # but a corpus that is mended keeps those of its own that are whole
+        for first, name in zip(rest, free, strict=False):
+            with draft.staged(name) as pack:
+                write_sound(pack, packed(name, itertools.chain([first], rest)))
     draft.write("rejects.jsonl", to_lines(asdict(reject) for reject in rejects))
-    log.info("downloaded %d recordings, %.1f MB; %d rows refused", len(clips), n_bytes / 1e6, len(rejects))
-    return {"n_clips": len(clips), "n_bytes": n_bytes, "n_rejected": len(rejects)}
+    log.info("%d recordings are new, %.1f MB; %d are known; %d rows refused", n_new, n_bytes / 1e6, n_known, len(rejects))
+    return {"n_clips": n_new + n_known, "n_new": n_new, "n_bytes": n_bytes, "n_rejected": len(rejects)}
+
+
+def _read(corpus: Corpus, earlier: "_Earlier") -> Iterator[tuple[Recording | Reject, bytes | Place]]:
+    """Yield every row in order: a recording with its bytes or with where the store holds it already. Some are read ahead."""
+
+    def read(row: Recording | Reject) -> tuple[Recording | Reject, bytes | Place]:
+        if isinstance(row, Reject):
+            return row, b""
+        try:
+            return row, earlier.place(row.id, row.stamp) or row.read()
+        except FileNotFoundError:
+            return Reject(row.id, "download", "missing file", f"{row.id!r} went away while the corpus was read"), b""
+
+    with ThreadPoolExecutor(AHEAD) as pool:
+        rows = recordings(corpus)
+        waiting = deque(pool.submit(read, row) for row in itertools.islice(rows, AHEAD))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(pool.submit(read, row) for row in itertools.islice(rows, 1))
+
+
+class _Earlier:
+    """What earlier revisions of a corpus brought into the store, by id and stamp."""
+
+    def __init__(self, store: Store, corpus: Corpus) -> None:
+        spec = plain(corpus)
+        made = [
+            artifact for artifact, made_from in peek_all(store, "corpus") if (made_from["corpus"], made_from["version"]) == (spec, VERSION)
+        ]
+        tables = [table for artifact in made if (table := _rows(store, artifact)) is not None]
+        self.rows = pa.concat_tables(tables) if tables else CLIPS.empty_table()
+        self.packs = {file.name: file for artifact in made for file in artifact.files}
+        # A dict of a million pairs would take 300 MB; sorted hashes take 16.
+        pairs = zip(self.rows["id"].to_pylist(), self.rows["stamp"].to_pylist(), strict=True)
+        hashes = np.fromiter(map(hash, pairs), np.int64, len(self.rows))
+        self.order = np.argsort(hashes, kind="stable")
+        self.hashes = hashes[self.order]
+        self.is_whole = cache(lambda file: store.holds(file.path, file.n_bytes, file.sha256, file.crc32c))
+
+    def place(self, id: str, stamp: str) -> Place | None:
+        """Return where this recording lies, if it has not changed since and its pack is whole."""
+        if not stamp or not len(self.hashes):
+            return None
+        for number in range(*np.searchsorted(self.hashes, [h := hash((id, stamp)), h + 1]).tolist()):
+            row = self.rows.slice(self.order[number], 1).to_pylist()[0]
+            pack = self.packs.get(row["pack"])
+            if (row["id"], row["stamp"]) == (id, stamp) and pack and self.is_whole(pack):
+                return Place(row["recording"], pack, row["row"])
+        return None
+
+
+def _rows(store: Store, corpus: Artifact) -> pa.Table | None:
+    """Return what a revision says of its recordings; None if that cannot be read, then they are read again."""
+    try:
+        return pq.read_table(fetch_file(store, corpus.file("clips.parquet")), columns=["id", "stamp", "recording", "pack", "row"])
+    except (StoreError, FileNotFoundError):
+        return None
+
+
+@contextmanager
+def _clips_table(path: Path) -> Iterator[Any]:
+    """Give a function that adds a row to the table of clips at `path`."""
+    rows: list[dict[str, Any]] = []
+    with pq.ParquetWriter(path, CLIPS) as table:
+
+        def add(row: dict[str, Any]) -> None:
+            rows.append(row)
+            if len(rows) == ROWS:
+                flush()
+
+        def flush() -> None:
+            table.write_table(pa.Table.from_pylist(rows, CLIPS))
+            rows.clear()
+
+        yield add
+        flush()

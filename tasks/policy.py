@@ -11,11 +11,13 @@ The address is the fingerprint of kind, version and inputs; the developer bumps 
 result cache is not used: whoever can write a Prefect result runs code in the flow, and it believes a record whose artifact is gone.
 """
 
+import contextlib
 import functools
 import inspect
+import logging
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -23,9 +25,13 @@ from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
 from prefect.client.schemas.objects import TaskRun
+from prefect.context import FlowRunContext, TaskRunContext
+from prefect.futures import PrefectFutureList
+from prefect.logging.handlers import APILogHandler
+from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed
 
-from tasks.contracts.errors import ViskaError
+from tasks.contracts.errors import RecipeError, ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, fingerprint, plain
 from tasks.store.artifacts import Draft, find, load
@@ -35,8 +41,15 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DELAYS: list[float] = [2, 10]  # seconds before an accident is tried again
-made: Counter[str] = Counter()  # steps this process did, by kind; for the closing words of the command line
+PATIENCE = 30  # seconds in which a Dask cluster must show a worker
+made: Counter[str] = Counter()  # steps this run did, by kind, in whichever process; for the closing words of the command line
 cached: Counter[str] = Counter()  # steps it found done
+
+# The lines of plain modules reach the log of the run they belong to. Here, because a Dask worker imports this file, and no flow.
+_lines = APILogHandler()
+_lines.addFilter(lambda _: (TaskRunContext.get() or FlowRunContext.get()) is not None)
+logging.getLogger("tasks").addHandler(_lines)
+logging.getLogger("tasks").setLevel(logging.INFO)
 
 
 def is_accident(_task: object, _run: TaskRun, state: State[Any]) -> bool:
@@ -47,12 +60,39 @@ def is_accident(_task: object, _run: TaskRun, state: State[Any]) -> bool:
 class Step(Task[P, R]):
     """A task that may end in the state named Cached; a direct call gives the value in either case."""
 
+    kind: str
+
     if not TYPE_CHECKING:  # for the type checker it is called as any task is
 
         def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
             """Run the step in this thread."""
             state = super().__call__(*args, return_state=True, **kwargs)
+            _count(self.kind, state)
             return state if return_state else state.result()
+
+        def map(self, *args: Any, **kwargs: Any) -> Any:
+            """Run the step for each item, where the flow's runner has it run."""
+            return _Mapped(super().map(*args, **kwargs), self.kind)
+
+
+class _Mapped(PrefectFutureList[R]):
+    """Steps under way. They are counted when their results are fetched, because they may run in other processes."""
+
+    def __init__(self, futures: Any, kind: str) -> None:
+        super().__init__(futures)
+        self.kind = kind
+
+    def result(self, *args: Any, **kwargs: Any) -> list[R]:
+        """Return what the steps made, in order."""
+        values = super().result(*args, **kwargs)
+        for future in self:
+            _count(self.kind, future.state)
+        return values
+
+
+def _count(kind: str, state: State[Any]) -> None:
+    if state.is_completed():
+        (cached if state.name == "Cached" else made)[kind] += 1
 
 
 def step(
@@ -77,22 +117,20 @@ def step(
             made_from = {"version": version, **{name: plain(value) for name, value in inputs.items() if name not in neutral}}
             key = fingerprint([kind, made_from])
             if (artifact := find(store, kind, key)) is not None:
-                return found(kind, store.uri(f"{kind}/{key}"), artifact)
+                return found(store.uri(f"{kind}/{key}"), artifact)
             draft = Draft(store, kind, key)
-            artifact = draft.seal(function(draft, **inputs), made_from)  # type: ignore[call-arg]  # bound above
-            made[kind] += 1
-            return artifact
+            return draft.seal(function(draft, **inputs), made_from)  # type: ignore[call-arg]  # bound above
 
         body.__signature__ = signature  # type: ignore[attr-defined]  # what Prefect shows and templates names from
-        return task_of(body, **options)
+        return task_of(body, kind, **options)
 
     return decorate
 
 
-def task_of(function: Callable[P, Any], **options: Any) -> Step[P, Any]:
+def task_of(function: Callable[P, Any], kind: str, **options: Any) -> Step[P, Any]:
     """Make a Prefect task of a function that may return `found(...)`: the artifact's address is the cache, accidents are retried."""
     name = function.__name__.replace("_", "-")
-    return Step(
+    task: Step[P, Any] = Step(
         function,
         cache_policy=NO_CACHE,
         persist_result=False,
@@ -101,6 +139,48 @@ def task_of(function: Callable[P, Any], **options: Any) -> Step[P, Any]:
         retry_condition_fn=is_accident,
         **{"name": name, "task_run_name": name, **options},
     )
+    task.kind = kind
+    return task
+
+
+def need_server(dask: str) -> None:
+    """Refuse a Dask cluster without a Prefect server that its workers can report to: the temporary one is this process' alone.
+
+    Raises:
+        RecipeError: naming the field and what to do.
+    """
+    if dask and not PREFECT_API_URL.value():
+        raise RecipeError(
+            f"prepare.dask: got {dask!r}, and PREFECT_API_URL is not set; the workers of a cluster report to a Prefect server: "
+            "start one with `prefect server start` and set PREFECT_API_URL, or leave prepare.dask empty"
+        )
+
+
+@contextlib.contextmanager
+def mapped_on(dask: str) -> Iterator[None]:
+    """Run the steps that are mapped inside on the Dask cluster at this address; empty: on the flow's own runner.
+
+    Raises:
+        RecipeError: if no Prefect server is named, or no worker answers at the address.
+    """
+    if not dask:
+        yield
+        return
+    need_server(dask)
+    try:
+        from prefect_dask import DaskTaskRunner  # here: it takes a second to import
+    except ImportError as error:
+        raise RecipeError(f"prepare.dask: got {dask!r}, and prefect-dask is not installed here: pip install 'viska[dask]'") from error
+
+    flow_run = FlowRunContext.get()
+    assert flow_run is not None, "only inside a flow"
+    with DaskTaskRunner(address=dask, client_kwargs={"timeout": PATIENCE}) as cluster:
+        try:
+            cluster.client.wait_for_workers(1, timeout=PATIENCE)
+        except OSError as error:
+            raise RecipeError(f"prepare.dask: got {dask!r}, and no worker of a Dask cluster answers there: {error}") from error
+        with flow_run.model_copy(update={"task_runner": cluster}):
+            yield
 
 
 def store_of(recipe: Recipe) -> str:
@@ -114,9 +194,8 @@ def sealed(root: str, kind: str, key: str) -> Artifact:
     return load(Store(root), kind, key)
 
 
-def found(kind: str, where: str, value: Any) -> State[Any]:
+def found(where: str, value: Any) -> State[Any]:
     """Return the state of work that was found done: its task run is shown as Cached."""
-    cached[kind] += 1
     return Completed(name="Cached", message=f"{where} is whole", data=value)
 
 

@@ -10,7 +10,7 @@ from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact
 from tasks.hub.card import write_card
 from tasks.hub.page import place
-from tasks.policy import found, made, step, task_of
+from tasks.policy import found, step, task_of
 from tasks.store.artifacts import Draft, fetch, fetch_file
 from tasks.store.objects import Store
 
@@ -38,10 +38,9 @@ def push(root: str, page: Artifact) -> str | State[str]:
     """Publish the page in the store's `models` folder, point `latest` at it, and return where it lies."""
     where, was_there = place(Store(root), page, MODELS)
     if was_there:
-        return found(MODELS, where, where)
-    made[MODELS] += 1
+        return found(where, where)
     log.info("published %s", where)
     return where
 
 
-push_model = task_of(push)
+push_model = task_of(push, MODELS)

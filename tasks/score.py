@@ -43,11 +43,18 @@ def transcribe_split(draft: Draft, model: Artifact, dataset: Artifact, split: st
 
 @step("report", version=1)
 def write_report(
-    draft: Draft, told: dict[str, Any], start: Artifact, checkpoint: Artifact, dataset: Artifact, before: Artifact, after: Artifact
+    draft: Draft,
+    told: dict[str, Any],
+    start: Artifact,
+    checkpoint: Artifact,
+    dataset: Artifact,
+    data: str,
+    before: Artifact,
+    after: Artifact,
 ) -> dict[str, Any]:
     """Compare the predictions of both models, and write the report as JSON and as one HTML file that opens offline.
 
-    `told` is what the recipe said of everything up to here.
+    `told` is what the recipe said of everything up to here; `data` is the data set's digest, because its quarantine is reported too.
     """
     store = draft.store
     index = {row["id"]: row for row in pq.read_table(fetch_file(store, dataset.file("index.parquet"))).to_pylist()}
@@ -62,7 +69,7 @@ def write_report(
         "decoding": NAME,
         "start": {"name": start.facts["name"], "commit": start.facts["commit"], "digest": start.digest},
         "checkpoint": checkpoint.facts | {"digest": checkpoint.digest},
-        "dataset": {key: dataset.facts[key] for key in DATA_FACTS} | {"digest": dataset.digest},
+        "dataset": {key: dataset.facts[key] for key in DATA_FACTS} | {"digest": data},
         "history": from_lines(fetch_file(store, checkpoint.file("training.jsonl")).read_bytes()),
         "recipe": told,
     }
@@ -75,10 +82,8 @@ def write_report(
 def _sounds(store: Store, dataset: Artifact, index: dict[str, dict[str, Any]], ids: list[str]) -> dict[str, str]:
     """Return the 16 kHz FLAC of some clips as data addresses."""
     sounds: dict[str, str] = {}
-    for name in sorted({index[id]["shard"] for id in ids}):
-        sound = Sound(fetch_file(store, File(**dataset.facts["sounds"][name])))
-        for row in range(len(sound)):
-            id, flac = sound[row]
-            if id in ids:
-                sounds[id] = "data:audio/flac;base64," + base64.b64encode(flac).decode()
+    for id in ids:
+        sound = Sound(fetch_file(store, File(*dataset.facts["sounds"][index[id]["shard"]])))
+        _, flac = sound[index[id]["sound_row"]]
+        sounds[id] = "data:audio/flac;base64," + base64.b64encode(flac).decode()
     return sounds

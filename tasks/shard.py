@@ -1,90 +1,175 @@
-"""Shard: seal the shards of all splits into one data set with an index, once every label is known to fit the model."""
+"""Shard: put the clips that may be used into one index over all shards, once each has passed the gates and fits the model."""
 
+import csv
+import hashlib
+import io
 import logging
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import astuple
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from prefect.artifacts import create_table_artifact
 from transformers import WhisperTokenizer
 
 from tasks.audio import SAMPLE_RATE
 from tasks.contracts.errors import CorpusError
-from tasks.contracts.values import Artifact, Reject
+from tasks.contracts.recipe import Gates
+from tasks.contracts.values import Artifact, Reject, fingerprint
 from tasks.model.tokens import label_ids, prefix_ids
 from tasks.policy import step
-from tasks.shards.format import Shard
+from tasks.shards.gates import refusals
 from tasks.shards.plan import SPLITS
 from tasks.start import Fit
 from tasks.store.artifacts import Draft, fetch, fetch_file
-from tasks.store.lines import from_lines, to_lines
+from tasks.store.lines import from_lines
+from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
+FIGURES = ("peak", "clipped", "silence", "snr")
 INDEX = pa.schema([("id", pa.string()), ("split", pa.string()), ("text", pa.string()), ("speaker", pa.string()), ("seconds", pa.float32()),
-                   ("n_frames", pa.int32()), ("fill", pa.float32()), ("shard", pa.string()), ("row", pa.int32()), ("path", pa.string()),
-                   ("offset", pa.int64())])  # fmt: skip
+                   *((name, pa.float32()) for name in FIGURES), ("recording", pa.string()), ("n_frames", pa.int32()),
+                   ("fill", pa.float32()), ("shard", pa.string()), ("row", pa.int32()), ("path", pa.string()), ("offset", pa.int64()),
+                   ("sound_row", pa.int32())])  # fmt: skip
+SETTINGS = ("version", "n_mels", "window", "dtype")  # of a shard
+ROWS = 2**14  # of a table as Python values at once
+FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute what begins so
 
 
-@step("dataset", version=1)
+@step("dataset", version=2)
 def shard(
-    draft: Draft, manifest: Artifact, audio: list[Artifact], features: list[Artifact], fit: Fit, language: str, max_rejected: float
+    draft: Draft, manifest: Artifact, audio: list[Artifact], features: list[Artifact], fit: Fit, language: str, gates: Gates, window: int
 ) -> dict[str, Any]:
-    """Write the index of all accepted clips and the quarantine of all stages.
+    """Write the index of all accepted clips, and the quarantine of all stages.
 
     Args:
         draft: where to.
-        manifest: the clips; `audio` and `features` are made of its parts, in their order.
-        audio: 16 kHz sound of each part.
-        features: shard of each part.
+        manifest: the clips.
+        audio: shelves that together hold their recordings at 16 kHz.
+        features: the shards of these shelves, in the same order.
         fit: the tokenizer and the longest label.
         language: of the labels' prefix.
-        max_rejected: share of the clips that may be in quarantine.
+        gates: what a clip must be like.
+        window: samples that the model hears at once.
     """
+    clips = _join(draft, manifest, audio, features)
+    refused = refusals(clips, gates, window, _long_labels(draft, clips["text"], fit, language))
+    rejects = [Reject(**row) for row in from_lines(fetch_file(draft.store, manifest.file("quarantine.jsonl")).read_bytes())]
+    rejects += [Reject(clips["id"][row].as_py(), "shard", *refused[row]) for row in sorted(refused)]
+    kept = np.setdiff1d(np.arange(len(clips)), list(refused))
+    split_of, seconds = (np.asarray(clips[name].take(kept)) for name in ("split", "seconds"))
+    counts = {split: int((split_of == split).sum()) for split in SPLITS}
+    _refuse_leftovers(counts, rejects, _share_refused(manifest, len(refused), len(clips)), gates.max_rejected)
+
+    examples = hashlib.sha256()
+    used: set[str] = set()
+    with draft.staged("index.parquet") as path, pq.ParquetWriter(path, INDEX) as table:
+        for start in range(0, len(kept), ROWS):
+            rows = clips.take(kept[start : start + ROWS]).select(INDEX.names).cast(INDEX)
+            table.write_table(rows)
+            used |= set(rows["shard"].unique().to_pylist())
+            for row in zip(*(rows[name].to_pylist() for name in ("id", "split", "text", "speaker", "recording")), strict=True):
+                examples.update("\0".join((*row, "\n")).encode())
+    draft.write("quarantine.csv", _table(rejects))
+
+    shards = {each.key[:12]: (each, shelf) for each, shelf in zip(features, audio, strict=True) if each.key[:12] in used}
+    hours = {split: round(float(seconds[split_of == split].sum()) / 3600, 4) for split in SPLITS}
+    log.info("%d clips in %d shards, %.2f h; %d in quarantine", len(kept), len(used), sum(hours.values()), len(rejects))
+    return {
+        "splits": counts,
+        "hours": hours,
+        "n_rejected": len(rejects),
+        "rejected": dict(Counter(each.reason for each in rejects)),
+        "n_bytes": sum(each.facts["n_bytes"] for each, _ in shards.values()),
+        "content": fingerprint([examples.hexdigest(), _settings(audio, "version"), _settings(features, *SETTINGS)]),
+        "shards": {name: astuple(each.file("shard.arrow")) for name, (each, _) in shards.items()},
+        "sounds": {name: astuple(shelf.file("audio.arrow")) for name, (_, shelf) in shards.items()},
+        "refers_to": {"corpus": [manifest.facts["corpus"]], "manifest": [manifest.key],
+                      "audio": [each.key for each in audio], "features": [each.key for each in features]},
+    }  # fmt: skip
+
+
+def _join(draft: Draft, manifest: Artifact, audio: list[Artifact], features: list[Artifact]) -> pa.Table:
+    """Return the manifest's rows beside what is known of their recordings; what has no features has nulls for their place."""
+
+    def reader(artifacts: list[Artifact]) -> Callable[[str], pa.ChunkedArray]:
+        """Return what reads one column of all: a million clips have to fit into memory."""
+        paths = [fetch_file(draft.store, each.file("clips.parquet")) for each in artifacts]
+        return lambda name: pa.concat_tables([pq.read_table(path, columns=[name]) for path in paths])[name]
+
+    clips = pq.read_table(
+        fetch_file(draft.store, manifest.file("manifest.parquet")), read_dictionary=["split", "speaker"]
+    ).unify_dictionaries()
+    column = reader(audio)
+    place = pc.index_in(clips["recording"], value_set=column("recording"))
+    for name in ("row", "n_samples", "sound", "detail", *FIGURES):
+        clips = clips.append_column("sound_row" if name == "row" else name, column(name).take(place))
+    column = reader(features)
+    place = pc.index_in(clips["recording"], value_set=column("recording"))
+    for name in ("row", "n_frames", "fill", "offset"):
+        clips = clips.append_column(name, column(name).take(place))
+    of_shard = pa.array(np.repeat(np.arange(len(features), dtype=np.int32), [each.facts["n_clips"] for each in features])).take(place)
+    for name, values in (("shard", [each.key[:12] for each in features]), ("path", [each.file("shard.arrow").path for each in features])):
+        clips = clips.append_column(name, pa.DictionaryArray.from_arrays(of_shard, values))
+    return clips.append_column("seconds", pc.divide(pc.cast(clips["n_samples"], pa.float32()), float(SAMPLE_RATE)))
+
+
+def _settings(artifacts: list[Artifact], *names: str) -> list[str]:
+    return sorted({fingerprint([each.facts[name] for name in names]) for each in artifacts})
+
+
+def _long_labels(draft: Draft, texts: pa.ChunkedArray, fit: Fit, language: str) -> dict[int, tuple[str, str]]:
+    """Return the rows whose labels the model cannot take."""
     tokenizer = WhisperTokenizer.from_pretrained(fetch(draft.store, fit.model))
     prefix = prefix_ids(tokenizer, language, fit.multilingual)
-    clips = {row["id"]: row for row in from_lines(fetch_file(draft.store, manifest.file("manifest.jsonl")).read_bytes())}
-    rejects = [Reject(**row) for each in [manifest, *audio, *features]
-               for row in from_lines(fetch_file(draft.store, each.file("quarantine.jsonl")).read_bytes())]  # fmt: skip
-    rows: list[dict[str, Any]] = []
-    shards: dict[str, Any] = {}
-    for part, each in zip(manifest.facts["parts"], features, strict=True):
-        file = each.file("shard.arrow")
-        shards[part["name"]] = list(asdict(file).values())
-        examples = Shard(fetch_file(draft.store, file))
-        for number, (id, text) in enumerate(zip(examples.ids, examples.texts, strict=True)):
-            n_tokens = len(label_ids(tokenizer, prefix, text))
-            if n_tokens > fit.max_tokens:
-                rejects.append(Reject(id, "shard", "label too long", f"{n_tokens} tokens, the model takes at most {fit.max_tokens}"))
-                continue
-            where = {"shard": part["name"], "row": number, "path": file.path, "offset": examples.offset(number)}
-            size = {"n_frames": examples.n_frames[number], "fill": examples.fills[number]}
-            seconds = examples.n_samples[number] / SAMPLE_RATE
-            row = {"id": id, "split": clips[id]["split"], "text": text, "speaker": clips[id]["speaker"], "seconds": seconds}
-            rows.append(row | size | where)
-    _refuse_leftovers(rows, rejects, max_rejected)
-    sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, INDEX), sink)
-    draft.write("index.parquet", bytes(sink.getvalue()))
-    draft.write("quarantine.jsonl", to_lines(asdict(reject) for reject in rejects))
-    counts = Counter(row["split"] for row in rows)
-    hours = {split: round(sum(row["seconds"] for row in rows if row["split"] == split) / 3600, 4) for split in SPLITS}
-    log.info("%d clips in %d shards, %.2f h; %d in quarantine", len(rows), len(shards), sum(hours.values()), len(rejects))
-    return {"splits": dict(counts), "hours": hours, "n_rejected": len(rejects), "rejected": dict(Counter(each.reason for each in rejects)),
-            "shards": shards, "n_bytes": sum(file[2] for file in shards.values()),
-            "sounds": {part["name"]: asdict(each.file("audio.arrow"))
-                       for part, each in zip(manifest.facts["parts"], audio, strict=True)}}  # fmt: skip
+    long = {}
+    for start in range(0, len(texts), ROWS):
+        for row, text in enumerate(texts.slice(start, ROWS).to_pylist(), start):
+            if len(text.encode()) + len(prefix) + 1 > fit.max_tokens:  # a token is at least a byte
+                n_tokens = len(label_ids(tokenizer, prefix, text))
+                if n_tokens > fit.max_tokens:
+                    long[row] = ("label too long", f"{n_tokens} tokens, the model takes at most {fit.max_tokens}")
+    return long
 
 
-def _refuse_leftovers(rows: list[dict[str, Any]], rejects: list[Reject], max_rejected: float) -> None:
+def show_quarantine(root: str, dataset: Artifact) -> None:
+    """Show in the Prefect UI how many clips are in quarantine, and why."""
+    rows = [{"reason": reason, "clips": n} for reason, n in sorted(dataset.facts["rejected"].items(), key=lambda each: -each[1])]
+    n_clips = dataset.facts["n_rejected"] + sum(dataset.facts["splits"].values())
+    where = Store(root).uri(dataset.file("quarantine.csv").path)
+    words = f"{dataset.facts['n_rejected']} of {n_clips} clips are in quarantine. Each with its reason: {where}"
+    create_table_artifact(rows or [{"reason": "none", "clips": 0}], key="quarantine", description=words)
+
+
+def _table(rejects: list[Reject]) -> bytes:
+    """Return the quarantine as CSV that a spreadsheet opens, and computes nothing of."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "stage", "reason", "detail"])
+    for each in rejects:
+        writer.writerow(["'" + cell if cell.startswith(FORMULA) else cell for cell in astuple(each)])
+    return text.getvalue().encode()
+
+
+def _share_refused(manifest: Artifact, n_refused: int, n_clips: int) -> float:
+    """Return the share of the corpus' rows that cannot be used, as if those that were not drawn sounded like those that were."""
+    n_before, n_rows = manifest.facts["n_rejected"], manifest.facts["n_rows"]
+    return float((n_before * n_clips + (n_rows - n_before) * n_refused) / (n_rows * n_clips))
+
+
+def _refuse_leftovers(counts: dict[str, int], rejects: list[Reject], share: float, max_rejected: float) -> None:
     """Stop when a split is empty, or more than the recipe allows is in quarantine."""
     reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(each.reason for each in rejects).most_common()) or "none"
-    for split in SPLITS:
-        if not any(row["split"] == split for row in rows):
-            raise CorpusError(f"no clip of split {split!r} is left: {len(rejects)} in quarantine ({reasons}); see quarantine.jsonl")
-    share = len(rejects) / (len(rows) + len(rejects))
+    for split, n_clips in counts.items():
+        if not n_clips:
+            raise CorpusError(f"no clip of split {split!r} is left: {len(rejects)} in quarantine ({reasons}), for example "
+                              f"{rejects[0].id!r}: {rejects[0].detail}")  # fmt: skip
     if share > max_rejected:
         raise CorpusError(
             f"{share:.1%} of the clips are in quarantine ({reasons}), expected at most {max_rejected:.1%}; for example {rejects[0].id!r}: "
-            f"{rejects[0].detail}. Mend the corpus, or raise splits.max_rejected"
+            f"{rejects[0].detail}. Mend the corpus, or change gates"
         )

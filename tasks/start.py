@@ -5,13 +5,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from tasks.contracts.recipe import Model, Pretrained, Scratch
 from tasks.contracts.values import Artifact
 from tasks.model.shape import read_shape
 from tasks.model.start import checkpoint_files, checkpoint_revision, locate_checkpoint, new_checkpoint
 from tasks.policy import step
 from tasks.store.artifacts import Draft, fetch_file
-from tasks.store.lines import from_lines
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,7 @@ def start(root: str, model: Model, language: str, seed: int, manifest: Artifact)
     """Return the model to start from: the recipe's checkpoint, or a new one with a tokenizer for the manifest's texts."""
     if isinstance(model, Pretrained):
         return fetch_model(root, model, checkpoint_revision(model.name, model.revision))
-    words = [part["words"] for part in manifest.facts["parts"] if part["name"].startswith("train-")]
-    return new_model(root, model, language, seed, words, manifest)
+    return new_model(root, model, language, seed, manifest.facts["training_words"], manifest)
 
 
 @step("model", version=1, task_run_name="fetch-{model.name}")
@@ -48,11 +48,11 @@ def fetch_model(draft: Draft, model: Pretrained, commit: str) -> dict[str, Any]:
     return _write(draft, folder) | {"name": model.name, "commit": commit, "is_new": False}
 
 
-@step("model", version=1, neutral=("manifest",))
-def new_model(draft: Draft, model: Scratch, language: str, seed: int, words: list[str], manifest: Artifact) -> dict[str, Any]:
-    """Make a small Whisper with random weights and a tokenizer learnt from the training texts, whose fingerprints are `words`."""
-    rows = from_lines(fetch_file(draft.store, manifest.file("manifest.jsonl")).read_bytes())
-    texts = [row["text"] for row in rows if row["split"] == "train"]
+@step("model", version=2, neutral=("manifest",))
+def new_model(draft: Draft, model: Scratch, language: str, seed: int, words: str, manifest: Artifact) -> dict[str, Any]:
+    """Make a small Whisper with random weights and a tokenizer learnt from the training texts, whose fingerprint is `words`."""
+    path = fetch_file(draft.store, manifest.file("manifest.parquet"))
+    texts = pq.read_table(path, columns=["text"], filters=[("split", "=", "train")])["text"].to_pylist()
     with tempfile.TemporaryDirectory() as folder:
         new_checkpoint(Path(folder), texts, language=language, seed=seed, **model.model_dump(exclude={"kind"}))
         return _write(draft, Path(folder)) | {"name": "a new model", "commit": "", "is_new": True}

@@ -17,6 +17,7 @@ from tasks.contracts.errors import AudioError
 
 N_FFT = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
+EDGE = N_FFT // 2  # samples that a frame reaches to each side of its centre
 FLOOR = 1e-10  # power below this is silence
 RANGE = 8.0  # decades kept below the loudest bin
 
@@ -42,11 +43,14 @@ def log_mel(samples: np.ndarray, n_mels: int, window: int) -> tuple[np.ndarray, 
     if not np.isfinite(samples).all():
         raise AudioError("samples hold a NaN or an infinity")
 
-    # A frame reaches N_FFT // 2 samples to each side of its centre: beyond that many zeros nothing but zeros is heard. At the very
+    # A frame reaches EDGE samples to each side of its centre: beyond that many zeros nothing but zeros is heard. At the very
     # end of the window the transform mirrors the sound itself, as the extractor's does.
-    padded = np.zeros(min(_whole_hops(samples.size) + 2 * N_FFT, window), dtype=np.float32)
-    padded[: samples.size] = samples
-    spectrum = torch.stft(torch.from_numpy(padded), N_FFT, HOP, window=torch.hann_window(N_FFT), return_complex=True)
+    heard = min(_whole_hops(samples.size) + 2 * N_FFT, window)
+    padded = np.zeros(heard + N_FFT, dtype=np.float32)
+    padded[EDGE : EDGE + samples.size] = samples
+    padded[:EDGE] = padded[2 * EDGE : EDGE : -1]  # mirrored at both ends as torch's centred transform does, at a third of its cost
+    padded[EDGE + heard :] = padded[EDGE + heard - 2 : heard - 2 : -1]
+    spectrum = torch.stft(torch.from_numpy(padded), N_FFT, HOP, window=_hann(), center=False, return_complex=True)
     power = spectrum[:, :-1].abs() ** 2  # [N_FFT // 2 + 1, n_frames]
     log = torch.clamp(_filters(n_mels).T @ power, min=FLOOR).log10()
     loudest = log.max()
@@ -71,6 +75,11 @@ def n_frames_with_sound(n_samples: int) -> int:
 
 def _whole_hops(n_samples: int) -> int:
     return -(-n_samples // HOP) * HOP
+
+
+@cache
+def _hann() -> torch.Tensor:
+    return torch.hann_window(N_FFT)
 
 
 @cache

@@ -1,6 +1,8 @@
 """Any sample rate to 16 kHz, by soxr at its highest quality.
 
-Measured from 48 kHz: 175 dB signal to noise and 159 dB alias rejection, against 35 to 60 dB for the usual ones, at 7 % more time.
+Measured with sines from 48, 44.1, 32, 22.05 and 8 kHz (`benchmarks/resample.py`): flat within 0.006 dB up to 7 kHz, 3 dB down at
+7,605 Hz (3,805 Hz from 8 kHz), and no alias or image louder than -149 dB, where soxr's HQ leaves -127 dB and scipy's polyphase filter
+-6 dB and a ripple of 0.28 dB. It takes 0.3 ms for a second of 48 kHz, twice as long as HQ.
 """
 
 import numpy as np

@@ -3,6 +3,7 @@
 Defaults work on a laptop. Secrets are never here: they come from the environment or a Prefect Secret, in the step that needs them.
 """
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -65,9 +66,42 @@ class Splits(Section):
     """At most so many training clips, drawn by the seed; 0: all"""
     max_test: int = Field(0, ge=0)
     """At most so many test clips, drawn by the seed; 0: all"""
+    seed: int = Field(0, ge=0)
+
+
+class Gates(Section):
+    """What a clip must be like to be used; the others go into quarantine, with their reason."""
+
+    min_seconds: float = Field(0.1, ge=0, le=30)
+    """Shorter clips are refused"""
+    max_seconds: float = Field(30.0, gt=0, le=30)
+    """Longer clips are refused; so are those longer than the model's window"""
+    min_text_rate: float = Field(0.3, ge=0, le=100)
+    """Fewer characters of text a second are refused: words are missing"""
+    max_text_rate: float = Field(40.0, ge=0, le=1000)
+    """More characters of text a second are refused: sound is missing; 0: any number"""
+    max_clipped: float = Field(0.05, ge=0, le=1)
+    """A larger share of samples at full scale is refused"""
+    max_silence: float = Field(0.98, ge=0, le=1)
+    """A larger share of silence is refused"""
+    min_snr: float = Field(0.0, ge=-20, le=100)
+    """A lower estimate of signal to noise, in dB, is refused: below 0 it is steady noise, a hum or a tone, and no speech"""
+    alphabet: str = ""
+    """The letters that may stand in a text; empty: those of the language's script and Latin ones; any: all"""
+    max_same_text: int = Field(0, ge=0)
+    """At most so many training clips with the same words; 0: any number"""
+    same_sound: Literal["refuse", "keep"] = "refuse"
+    """What to do with a second clip of the same sound; refused in train before dev before test"""
     max_rejected: float = Field(0.1, ge=0, le=1)
     """Stop when a larger share of the clips goes into quarantine"""
-    seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _something_passes(self) -> "Gates":
+        rates = (self.min_text_rate, self.max_text_rate or float("inf"), "text_rate")
+        for low, high, what in ((self.min_seconds, self.max_seconds, "seconds"), rates):
+            if low > high:
+                raise ValueError(f"min_{what} {low:g} is above max_{what} {high:g}: no clip would pass")
+        return self
 
 
 class Pretrained(Section):
@@ -113,6 +147,20 @@ class Features(Section):
 
     dtype: Literal["float16", "float32"] = "float16"
     """float16 halves the bytes at an error of at most 5e-4; float32 is exact"""
+
+
+class Prepare(Section):
+    """Where the parts of a corpus are prepared. It decides no bytes."""
+
+    dask: str = ""
+    """Scheduler of a Dask cluster that does the parts, such as tcp://127.0.0.1:8786; empty: threads of this process"""
+
+    @field_validator("dask")
+    @classmethod
+    def _dask_is_an_address(cls, address: str) -> str:
+        if address and not re.fullmatch(r"(tcp|tls)://\S+:\d+", address):
+            raise ValueError("not the address of a Dask scheduler; expected one such as tcp://127.0.0.1:8786, or nothing")
+        return address
 
 
 class Training(Section):
@@ -183,8 +231,10 @@ class Recipe(Section):
     """Language of the recordings as Whisper writes it: sv, en, de"""
     corpus: Corpus = EspeakCorpus()
     splits: Splits = Splits()
+    gates: Gates = Gates()
     model: Model = Scratch()
     features: Features = Features()
+    prepare: Prepare = Prepare()
     training: Training = Training()
     scoring: Scoring = Scoring()
     release: Release = Release()
@@ -200,11 +250,11 @@ class Recipe(Section):
 
     def identity(self) -> dict[str, Any]:
         """Stand for the recipe in the fingerprint of a step that reads it: where things lie decides no bytes."""
-        return self.model_dump(mode="json", exclude={"store"})
+        return self.model_dump(mode="json", exclude={"store", "prepare"})
 
     def up_to_the_report(self) -> dict[str, Any]:
         """Return what decides the report: everything but where things lie, how fast it goes, and what is published."""
-        return self.model_dump(mode="json", exclude={"store": True, "release": True, "scoring": {"batch"}})
+        return self.model_dump(mode="json", exclude={"store": True, "prepare": True, "release": True, "scoring": {"batch"}})
 
 
 KINDS = {"corpus": ("espeak", "folder"), "model": ("pretrained", "scratch")}

@@ -14,6 +14,7 @@ class File:
     path: str  # where it lies, under the store's root
     n_bytes: int
     sha256: str
+    crc32c: str = ""  # as Google Cloud Storage writes it, base64: quick to check on every read
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class Artifact:
         return fingerprint([self.kind, sorted((file.name, file.sha256) for file in self.files)])
 
     def identity(self) -> str:
-        """Stand for this artifact in the fingerprint of a step that reads it."""
-        return self.digest
+        """Stand for this artifact in the fingerprint of a step that reads it: what it means, if it says so, else what it holds."""
+        return str(self.facts.get("content") or self.digest)
 
     def file(self, name: str) -> File:
         """Return the file called `name`; KeyError, with what is there, if there is none."""
@@ -44,17 +45,17 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Part:
-    """Some clips of one split that are prepared together, and become one shard."""
+    """Some recordings that are prepared together, and become one shard."""
 
-    name: str  # "train-00003"
+    name: str  # "part-00003"
     n_clips: int
-    audio: str  # fingerprint of the recordings in it: what `resample` depends on
-    words: str  # fingerprint of their ids and texts: what `log_mel` depends on besides
-    manifest: Artifact  # where its rows stand; not part of its identity, so that a growing corpus keeps its old parts
+    recordings: str  # fingerprint of the recordings in it, in order: all that its bytes depend on
+    plan: Artifact | None = None  # where its rows stand; None: these recordings are in the store at 16 kHz already
+    row_group: int = 0  # of the plan
 
-    def identity(self) -> dict[str, str]:
+    def identity(self) -> str:
         """Stand for this part in the fingerprint of a step that reads it."""
-        return {"audio": self.audio}
+        return self.recordings
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 A source has two functions: `revision(spec)` says cheaply what would change its recordings, and `recordings(spec)` reads them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,10 +16,11 @@ class Recording:
     """One row of a corpus, as its source gives it."""
 
     id: str  # never changes
-    audio: bytes  # the file as it came, in any format
+    read: Callable[[], bytes]  # gives the file as it came, in any format; FileNotFoundError if there is none
     text: str
     speaker: str = ""  # empty: unknown
     split: str = ""  # "train", "dev" or "test"; empty: to be decided
+    stamp: str = ""  # changes when the file changes, and is known without reading it; empty: it must be read to know
 
 
 def source(kind: str) -> ModuleType:

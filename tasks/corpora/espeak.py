@@ -11,6 +11,7 @@ import random
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from typing import Any, BinaryIO
 
@@ -72,7 +73,7 @@ def recordings(spec: EspeakCorpus) -> Iterator[Recording]:
             if len(size) < 8:
                 raise CorpusError(f"eSpeak NG stopped at {line['id']}: exit code {speaker.wait()}; see its words above")
             audio = speaker.stdout.read(int.from_bytes(size, "big"))
-            yield Recording(line["id"], audio, line["text"], line["voice"], line["split"])
+            yield Recording(line["id"], partial(bytes, audio), line["text"], line["voice"], line["split"])
 
 
 def _script(spec: EspeakCorpus) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 import unicodedata
 from collections.abc import Iterator
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -10,7 +11,7 @@ from tasks.contracts.recipe import FolderCorpus
 from tasks.contracts.values import Reject, fingerprint
 from tasks.corpora import Recording
 from tasks.corpora.table import read_table
-from tasks.store.objects import Source
+from tasks.store.objects import MISSING, Source
 
 TABLES = [f"{stem}.{suffix}" for stem in ("manifest", "metadata", "index") for suffix in ("csv", "tsv", "jsonl")]
 GUESSES = {  # the names people give these columns, the likeliest first
@@ -45,14 +46,12 @@ def recordings(spec: FolderCorpus) -> Iterator[Recording | Reject]:
             yield Reject(path, "download", "unknown split", f"{table}, line {line}: split {split!r}, expected train, dev or test")
         elif not _is_inside(path):
             yield Reject(path, "download", "path outside", f"{table}, line {line}: {path!r} is not a relative path inside the folder")
+        elif (stamp := folder.stamp(path)) == MISSING:
+            yield Reject(path, "download", "missing file", f"{table}, line {line}: no file {path!r}")
         else:
-            try:
-                audio = folder.read(path)
-            except FileNotFoundError:
-                yield Reject(path, "download", "missing file", f"{table}, line {line}: no file {path!r}")
-                continue
             id = unicodedata.normalize("NFC", path)
-            yield Recording(id, audio, row.get(columns["text"], ""), row.get(columns["speaker"], ""), SPLITS[split])
+            words, speaker = row.get(columns["text"], ""), row.get(columns["speaker"], "")
+            yield Recording(id, partial(folder.read, path), words, speaker, SPLITS[split], stamp)
 
 
 def _open(spec: FolderCorpus) -> tuple[Source, str, bytes]:

@@ -84,6 +84,16 @@ def _objects(text: str, name: str) -> Iterator[tuple[int, dict[str, str]]]:
             row = json.loads(line)
         except ValueError as error:
             raise CorpusError(f"{name}, line {number}: not JSON: {error}") from error
+        if "\\u" in line and not _is_text(row):
+            raise CorpusError(f"{name}, line {number}: half a character, a surrogate \\ud800 to \\udfff that stands alone")
         if not isinstance(row, dict):
             raise CorpusError(f"{name}, line {number}: a {type(row).__name__}, expected an object per line")
         yield number, {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in row.items() if value is not None}
+
+
+def _is_text(row: object) -> bool:
+    """Say whether UTF-8 can hold every text in a row."""
+    try:
+        return bool(json.dumps(row, ensure_ascii=False).encode())
+    except UnicodeEncodeError:
+        return False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from huggingface_hub import HfApi, errors, snapshot_download
-from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor, WhisperForConditionalGeneration
+from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtractor
 
 from tasks.audio import SAMPLE_RATE
 from tasks.audio.log_mel import HOP
@@ -75,6 +75,8 @@ def new_checkpoint(
         window: seconds of sound the model hears at once.
         max_tokens: longest label, with prefix and end.
     """
+    from transformers import WhisperForConditionalGeneration  # here: it takes 160 MB and a second, and most models are not new
+
     tokenizer = train_tokenizer(texts, vocabulary)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (START, END, "<|notimestamps|>", "<|startofprev|>")}
     config = WhisperConfig(

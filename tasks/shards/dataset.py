@@ -1,22 +1,24 @@
 """The examples of one split, over all its shards: what training and scoring read."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.contracts.errors import StoreError
 from tasks.contracts.values import Artifact, File
 from tasks.shards.format import Example, Shard
-from tasks.store.artifacts import fetch_file
+from tasks.store.artifacts import fetch_file, load
 from tasks.store.objects import Store
 
 
 class Split:
     """The accepted examples of one split, by number, in the manifest's order."""
 
-    def __init__(self, shards: list[Shard], rows: list[tuple[int, int]]) -> None:
-        self.shards = shards
+    def __init__(self, shards: list[Shard], ids: list[str], texts: list[str], rows: list[tuple[int, int]]) -> None:
+        self.shards, self.ids, self.texts = shards, ids, texts
         self.rows = rows  # shard and row in it
 
     def __len__(self) -> int:
@@ -24,15 +26,11 @@ class Split:
 
     def __getitem__(self, number: int) -> Example:
         shard, row = self.rows[number]
-        return self.shards[shard][row]
+        each = self.shards[shard][row]
+        return Example(self.ids[number], self.texts[number], each.n_samples, each.features, each.fill)
 
     def __iter__(self) -> Iterator[Example]:
         return (self[number] for number in range(len(self)))
-
-    @property
-    def texts(self) -> list[str]:
-        """The words of every example, without touching its features."""
-        return [self.shards[shard].texts[row] for shard, row in self.rows]
 
 
 def open_split(store: Store, dataset: Artifact, split: str) -> Split:
@@ -46,22 +44,48 @@ def open_split(store: Store, dataset: Artifact, split: str) -> Split:
     Raises:
         StoreError: if the split is empty, a shard is damaged, or the index does not fit the shards.
     """
-    index = pq.read_table(fetch_file(store, dataset.file("index.parquet")), filters=[("split", "=", split)]).to_pylist()
-    if not index:
+    index = pq.read_table(fetch_file(store, dataset.file("index.parquet")), filters=[("split", "=", split)],
+                          columns=["id", "text", "recording", "shard", "row"])  # fmt: skip
+    if not len(index):
         raise StoreError(f"dataset/{dataset.key} has no clips in split {split!r}; its splits are {dataset.facts['splits']}")
-    shards: list[Shard] = []
-    numbers: dict[str, int] = {}
-    for name, file in dataset.facts["shards"].items():
-        if any(row["shard"] == name for row in index):
-            numbers[name] = len(shards)
-            shards.append(Shard(_local(store, file)))
-    rows = [(numbers[row["shard"]], row["row"]) for row in index]
-    for row, (shard, place) in zip(index, rows, strict=True):
-        if shards[shard].ids[place] != row["id"]:
-            got = shards[shard].ids[place]
-            raise StoreError(f"dataset/{dataset.key}: row {place} of {row['shard']} is {got}, the index says {row['id']}")
-    return Split(shards, rows)
+    names = pc.unique(index["shard"]).to_pylist()
+    shards = [Shard(_local(store, dataset, name)) for name in names]
+    numbers = {name: number for number, name in enumerate(names)}
+    rows = [(numbers[name], row) for name, row in zip(index["shard"].to_pylist(), index["row"].to_pylist(), strict=True)]
+    for (shard, row), recording in zip(rows, index["recording"].to_pylist(), strict=True):
+        if shards[shard].recordings[row] != recording:
+            got = shards[shard].recordings[row]
+            raise StoreError(f"dataset/{dataset.key}: row {row} of shard {names[shard]} is {got}, the index says {recording}")
+    return Split(shards, index["id"].to_pylist(), index["text"].to_pylist(), rows)
 
 
-def _local(store: Store, file: list[object]) -> Path:
-    return fetch_file(store, File(*file))  # type: ignore[arg-type]  # as the seal has it: name, path, bytes, sha256
+def read_features(root: str, key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    """Return a function that adds `features`, [n_mels, n_frames], to a row of a data set's index; for `datasets`' `map`.
+
+    Args:
+        root: the store's address.
+        key: of the sealed data set. A shard is fetched whole when the first of its rows comes, and kept on this machine.
+    """
+    return _Reader(root, key)
+
+
+class _Reader:
+    """Adds features to rows. Workers that are started, not forked, get it pickled; they open the shards themselves."""
+
+    def __init__(self, root: str, key: str) -> None:
+        self.root, self.key, self.store = root, key, Store(root)
+        self.dataset = load(self.store, "dataset", key)
+        self.shards: dict[str, Shard] = {}
+
+    def __reduce__(self) -> tuple[type["_Reader"], tuple[str, str]]:
+        return _Reader, (self.root, self.key)
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        name = row["shard"]
+        if name not in self.shards:
+            self.shards[name] = Shard(_local(self.store, self.dataset, name))
+        return row | {"features": self.shards[name][row["row"]].features}
+
+
+def _local(store: Store, dataset: Artifact, name: str) -> Path:
+    return fetch_file(store, File(*dataset.facts["shards"][name]))

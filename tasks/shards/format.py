@@ -1,10 +1,11 @@
 """The three containers, all Arrow IPC files without compression: recordings as they came, 16 kHz FLAC, log-Mel features.
 
 Writer and reader are mirror images; FORMAT.md describes the bytes. Uncompressed Arrow is read in place from a memory map, by pyarrow,
-polars, DuckDB and `datasets`; a version this code does not know is refused.
+polars, DuckDB and `datasets`; a version this code does not know is refused. Files are written batch by batch, so that the memory they take
+does not grow with them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,22 @@ import pyarrow as pa
 
 from tasks.contracts.errors import StoreError
 
-VERSION = "1"
+VERSION = "2"
+BATCH = 4 * 2**20  # bytes of recordings or features in one record batch
 DTYPES: dict[str, np.dtype[Any]] = {"float16": np.dtype("<f2"), "float32": np.dtype("<f4")}
 SOUND = pa.schema([("id", pa.string()), ("audio", pa.large_binary())], {"viska.format": "sound", "viska.version": VERSION})
-FEATURES = [("id", pa.string()), ("text", pa.string()), ("n_samples", pa.int32()), ("n_frames", pa.int32()), ("fill", pa.float32()),
+FEATURES = [("recording", pa.string()), ("n_samples", pa.int32()), ("n_frames", pa.int32()), ("fill", pa.float32()),
             ("features", pa.large_binary())]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Features:
+    """The log-Mel features of one recording."""
+
+    recording: str  # SHA-256 of the file as it came
+    n_samples: int  # at 16 kHz
+    features: np.ndarray  # [n_mels, n_frames], float16 or float32
+    fill: float  # the value of every frame behind the sound
 
 
 @dataclass(frozen=True)
@@ -32,82 +44,115 @@ class Example:
     fill: float  # the value of every frame behind the sound
 
 
-def encode_sound(rows: Iterable[tuple[str, bytes]]) -> bytes:
-    """Return an Arrow file of (id, bytes of a recording), in order."""
-    rows = list(rows)
-    return _file(SOUND, [pa.array([id for id, _ in rows], pa.string()), pa.array([audio for _, audio in rows], pa.large_binary())])
+def write_sound(path: Path, rows: Iterable[tuple[str, bytes]]) -> None:
+    """Write an Arrow file of (id, bytes of a recording), in order."""
+    _write(path, SOUND, rows, lambda row: len(row[1]))
+
+
+def write_features(path: Path, rows: Iterable[Features], n_mels: int, dtype: str) -> None:
+    """Write an Arrow file of features, in order; each is one little-endian array in C order."""
+    facts = {"viska.format": "features", "viska.version": VERSION, "viska.n_mels": str(n_mels), "viska.dtype": dtype}
+    values = ((each.recording, each.n_samples, each.features.shape[1], each.fill,
+               np.ascontiguousarray(each.features, DTYPES[dtype]).tobytes()) for each in rows)  # fmt: skip
+    _write(path, pa.schema(FEATURES, facts), values, lambda row: len(row[4]))
 
 
 class Sound:
     """Recordings of one Arrow file, by row, read in place."""
 
     def __init__(self, path: Path) -> None:
-        self.table, _ = _open(path, "sound")
+        self._table = _Table(path, "sound")
 
     def __len__(self) -> int:
-        return int(self.table.num_rows)
+        return len(self._table.batch_of)
+
+    def __iter__(self) -> Iterator[tuple[str, bytes]]:
+        return (self[row] for row in range(len(self)))
 
     def __getitem__(self, row: int) -> tuple[str, bytes]:
-        return self.table["id"][row].as_py(), self.table["audio"][row].as_py()
-
-
-def encode_features(examples: Iterable[Example], n_mels: int, dtype: str) -> bytes:
-    """Return an Arrow file of examples in one record batch, features in C order and little-endian."""
-    examples = list(examples)
-    facts = {"viska.format": "features", "viska.version": VERSION, "viska.n_mels": str(n_mels), "viska.dtype": dtype}
-    columns = [
-        pa.array([each.id for each in examples], pa.string()),
-        pa.array([each.text for each in examples], pa.string()),
-        pa.array([each.n_samples for each in examples], pa.int32()),
-        pa.array([each.features.shape[1] for each in examples], pa.int32()),
-        pa.array([each.fill for each in examples], pa.float32()),
-        pa.array([np.ascontiguousarray(each.features, DTYPES[dtype]).tobytes() for each in examples], pa.large_binary()),
-    ]
-    return _file(pa.schema(FEATURES, facts), columns)
+        batch, row = self._table.find(row)
+        return batch["id"][row].as_py(), batch["audio"][row].as_py()
 
 
 class Shard:
-    """Examples of one features file, by row, read in place: `features` is a view of the memory map."""
+    """Features of one file, by row, read in place: they are views of the memory map."""
 
     def __init__(self, path: Path) -> None:
-        table, self._base = _open(path, "features")
-        self.n_mels = int(table.schema.metadata[b"viska.n_mels"])
-        self.dtype = DTYPES[table.schema.metadata[b"viska.dtype"].decode()]
-        self.ids: list[str] = table["id"].to_pylist()
-        self.texts: list[str] = table["text"].to_pylist()
-        self.n_samples: list[int] = table["n_samples"].to_pylist()
-        self.n_frames: list[int] = table["n_frames"].to_pylist()
-        self.fills: list[float] = table["fill"].to_pylist()
-        _, ends, self._features = table["features"].chunk(0).buffers()  # of these, not of its scalars: those are copies
-        self._ends = np.frombuffer(ends or b"", "<i8")  # [n_clips + 1], in bytes
+        self._table = _Table(path, "features")
+        self.n_mels = int(self._table.facts["n_mels"])
+        self.dtype = DTYPES[self._table.facts["dtype"]]
+        self.recordings: list[str] = self._table.column("recording")
+        self.n_samples: list[int] = self._table.column("n_samples")
+        self.n_frames: list[int] = self._table.column("n_frames")
+        self.fills: list[float] = self._table.column("fill")
+        # Of the buffers, not of the scalars of Arrow: those are copies.
+        buffers = [batch["features"].buffers() for batch in self._table.batches]
+        self._ends = [np.frombuffer(ends or b"", "<i8") for _, ends, _ in buffers]  # of each batch [n_clips + 1], in bytes
+        self._data = [data for _, _, data in buffers]
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.recordings)
 
-    def __getitem__(self, row: int) -> Example:
-        start, end = self._ends[row : row + 2].tolist()
-        view = np.frombuffer(self._features.slice(start, end - start), self.dtype).reshape(self.n_mels, self.n_frames[row])
-        return Example(self.ids[row], self.texts[row], self.n_samples[row], view, self.fills[row])
+    def __getitem__(self, row: int) -> Features:
+        start, end, data = self._place(row)
+        view = np.frombuffer(data.slice(start, end - start), self.dtype).reshape(self.n_mels, self.n_frames[row])
+        return Features(self.recordings[row], self.n_samples[row], view, self.fills[row])
 
     def offset(self, row: int) -> int:
         """Return where the row's features begin in the file, in bytes: NumPy alone can read them from there."""
-        return int(self._features.address + self._ends[row] - self._base)
+        start, _, data = self._place(row)
+        return int(data.address + start - self._table.address)
+
+    def _place(self, row: int) -> tuple[int, int, pa.Buffer]:
+        """Return the row's features as the bytes from start to end of a buffer."""
+        batch = self._table.batch_of[row]
+        row -= self._table.first_of[batch]
+        start, end = self._ends[batch][row : row + 2].tolist()
+        return start, end, self._data[batch]
 
 
-def _file(schema: pa.Schema, columns: list[pa.Array]) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_file(sink, schema) as writer:
-        writer.write_batch(pa.record_batch(columns, schema=schema))
-    return bytes(sink.getvalue())
+class _Table:
+    """The record batches of an Arrow file in a memory map."""
+
+    def __init__(self, path: Path, expected: str) -> None:
+        file = pa.memory_map(str(path))
+        reader = pa.ipc.open_file(file)
+        metadata = {key.decode(): value.decode() for key, value in (reader.schema.metadata or {}).items()}
+        self.facts = {key.removeprefix("viska."): value for key, value in metadata.items()}
+        got = self.facts.get("format", ""), self.facts.get("version", "")
+        if got != (expected, VERSION):
+            raise StoreError(f"{path.name}: format {got[0]!r} version {got[1]!r}, expected {expected!r} version {VERSION!r}; see FORMAT.md")
+        self.batches: list[pa.RecordBatch] = [reader.get_batch(number) for number in range(reader.num_record_batches)]
+        sizes = [batch.num_rows for batch in self.batches]
+        self.first_of = np.concatenate([[0], np.cumsum(sizes)]).tolist()  # row of the file with which each batch begins
+        self.batch_of = np.repeat(np.arange(len(sizes)), sizes).tolist()
+        file.seek(0)
+        self.address = int(file.read_buffer().address)  # where the file begins in memory
+
+    def find(self, row: int) -> tuple[pa.RecordBatch, int]:
+        batch = self.batch_of[row]
+        return self.batches[batch], row - self.first_of[batch]
+
+    def column(self, name: str) -> list[Any]:
+        return [value for batch in self.batches for value in batch[name].to_pylist()]
 
 
-def _open(path: Path, expected: str) -> tuple[pa.Table, int]:
-    """Return the table in the file, and the address at which the file begins in memory."""
-    file = pa.memory_map(str(path))
-    table = pa.ipc.open_file(file).read_all()
-    metadata = table.schema.metadata or {}
-    got = metadata.get(b"viska.format", b"").decode(), metadata.get(b"viska.version", b"").decode()
-    if got != (expected, VERSION):
-        raise StoreError(f"{path.name}: format {got[0]!r} version {got[1]!r}, expected {expected!r} version {VERSION!r}; see FORMAT.md")
-    file.seek(0)
-    return table, file.read_buffer().address
+def _write(path: Path, schema: pa.Schema, rows: Iterable[tuple[Any, ...]], size: Any) -> None:
+    """Write rows in batches of about BATCH bytes; `size` tells the bytes of one."""
+    batch: list[tuple[Any, ...]] = []
+    n_bytes = 0
+    with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, schema) as writer:
+
+        def flush() -> None:
+            columns = zip(*batch, strict=True) if batch else ([] for _ in schema)
+            writer.write_batch(pa.record_batch([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)],
+                                               schema=schema))  # fmt: skip
+
+        for row in rows:
+            batch.append(row)
+            n_bytes += size(row)
+            if n_bytes >= BATCH:
+                flush()
+                batch, n_bytes = [], 0
+        if batch:
+            flush()

@@ -1,13 +1,10 @@
-"""Which clip goes into which split and part: decided by the clip and the seed alone, so that a growing corpus keeps its old parts."""
+"""Which clip goes into which split, decided by the clip and the seed so that none moves when a corpus grows; and how many into a part."""
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Literal, TypeVar
+from collections.abc import Sequence
+from typing import Literal
 
-Row = TypeVar("Row")
 SPLITS = ("train", "dev", "test")
-SMALLEST = 256  # clips; a part of 5-second clips then has 20 MB of features and takes a second or two to make
-MOST_PARTS = 256  # of one split: a run stays within a few hundred tasks
 
 
 def draw(seed: int, *words: object) -> float:
@@ -31,20 +28,10 @@ def sample(ids: Sequence[str], most: int, seed: int) -> set[str]:
     return set(sorted(ids, key=lambda id: draw(seed, "sample", id))[:most])
 
 
-def cut(rows: Iterable[Row], ids: Sequence[str], smallest: int = SMALLEST) -> Iterator[list[Row]]:
-    """Cut rows into parts, in order, at places that the ids decide.
+def part_size(n_clips: int) -> int:
+    """Return how many of a corpus' clips are prepared together and become one shard.
 
-    A row ends a part when its hash says so, once the part has `smallest` rows, and at the latest at four times that. So new clips at the
-    end, or a clip removed in the middle, change the parts around them and no other.
+    1,024 clips of 4 to 30 s are shards of 64 to 490 MB at 80 bins, what object stores and readers like (benchmarks/shards.py). Small
+    corpora have smaller ones, so that several cores have work; very large ones larger ones, so that a run stays within 256 parts.
     """
-    size = smallest
-    while len(ids) > MOST_PARTS * 2 * size:
-        size *= 2
-    part: list[Row] = []
-    for row, id in zip(rows, ids, strict=True):
-        part.append(row)
-        if len(part) >= size and (draw(0, "cut", id) * size < 1 or len(part) >= 4 * size):
-            yield part
-            part = []
-    if part:
-        yield part
+    return max(64, min(n_clips // 8, 1_024), n_clips // 256)

@@ -8,12 +8,15 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from tasks.contracts.errors import StoreError
 from tasks.contracts.values import Artifact, File
-from tasks.store.objects import Store, crc32c_of, sha256_of
+from tasks.store.objects import NO_ROOM, Store, cache_folder, measure, sha256_of
 
 SEAL = "seal.json"
 FORMAT = 1  # of the seal itself
@@ -24,29 +27,42 @@ class Draft:
 
     def __init__(self, store: Store, kind: str, key: str) -> None:
         self.store, self.kind, self.key = store, kind, key
-        self.files: dict[str, tuple[File, str]] = {}
+        self.files: dict[str, File] = {}
 
     def write(self, name: str, data: bytes | Path) -> File:
         """Write one file of the artifact and return where it lies. `data`: the bytes, or a local file to copy."""
-        whole = data.read_bytes() if isinstance(data, Path) else data
-        sha256, crc32c = hashlib.sha256(whole).hexdigest(), crc32c_of(whole)
+        n_bytes, sha256, crc32c = measure(data)
         stem, dot, suffix = name.partition(".")
         path = f"{self.kind}/{self.key}/{stem}-{sha256[:24]}{dot}{suffix}"
         try:
             self.store.create(path, data)
         except StoreError:  # damaged in place: the name says what belongs there, so put that back
-            self.store.delete(path)
-            self.store.create(path, data)
-        file = File(name, path, len(whole), sha256)
-        self.files[name] = (file, crc32c)
-        return file
+            self.store.replace(path, data)  # in one go: another seal may name it, and its readers must not find it gone
+        self.files[name] = File(name, path, n_bytes, sha256, crc32c)
+        return self.files[name]
+
+    @contextmanager
+    def staged(self, name: str) -> Iterator[Path]:
+        """Give a path to write a large file to; when the block ends well it is a file of the artifact, else nothing is left of it."""
+        address = f"{self.kind}/{self.key}/{name}"
+        with self.store.explained(address, staged=True):
+            temporary = tempfile.TemporaryDirectory(dir=self.store.staging())
+        with temporary as folder:
+            path = Path(folder) / name
+            with self.store.explained(address, NO_ROOM, staged=True):  # what is read in the block may be forbidden for reasons of its own
+                yield path
+            self.write(name, path)
+
+    def adopt(self, file: File) -> None:
+        """Take in a file that another sealed artifact of this store holds already: objects never change, so one copy serves both."""
+        self.files[file.name] = file
 
     def seal(self, facts: dict[str, Any], made_from: Any = None) -> Artifact:
         """Write the seal, and return the artifact: this one, or the twin's whose seal came first and is whole."""
         path = f"{self.kind}/{self.key}/{SEAL}"
         facts = json.loads(json.dumps(facts))  # as every later reader gets them: lists for tuples, text for keys
-        artifact = Artifact(self.kind, self.key, tuple(file for file, _ in self.files.values()), facts)
-        data = _encode(artifact, {name: crc32c for name, (_, crc32c) in self.files.items()}, made_from)
+        artifact = Artifact(self.kind, self.key, tuple(self.files.values()), facts)
+        data = _encode(artifact, made_from)
         try:
             self.store.create(path, data)
             return artifact
@@ -60,16 +76,34 @@ class Draft:
 
 def find(store: Store, kind: str, key: str) -> Artifact | None:
     """Return the artifact at this address if it is sealed and whole, else None: it must then be made (again)."""
-    try:
-        seal = json.loads(store.read(f"{kind}/{key}/{SEAL}"))
-        if seal["format"] != FORMAT or seal.pop("sha256") != _sum(seal):
-            return None
-        artifact = Artifact(seal["kind"], seal["key"], tuple(File(*row[:4]) for row in seal["files"]), seal["facts"])
-        checksums = [row[4] for row in seal["files"]]
-    except (FileNotFoundError, ValueError, LookupError, TypeError):
+    sealed = peek(store, kind, key)
+    if sealed is None:
         return None
-    whole = all(store.holds(file.path, file.n_bytes, file.sha256, crc) for file, crc in zip(artifact.files, checksums, strict=True))
-    return artifact if whole and (artifact.kind, artifact.key) == (kind, key) else None
+    artifact, _ = sealed
+    return artifact if all(store.holds(file.path, file.n_bytes, file.sha256, file.crc32c) for file in artifact.files) else None
+
+
+def peek(store: Store, kind: str, key: str) -> tuple[Artifact, Any] | None:
+    """Return what the seal at this address says, and what it was made from, without a look at the objects; None without a good seal."""
+    data: bytes | None = None
+    for _ in range(3):  # a body can arrive cut or altered; then the work of hours would be taken for undone
+        try:
+            before, data = data, store.read(f"{kind}/{key}/{SEAL}")
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        sealed = _decode(data)
+        if sealed or data == before:
+            break
+    return sealed if sealed and (sealed[0].kind, sealed[0].key) == (kind, key) else None
+
+
+def peek_all(store: Store, kind: str) -> Iterator[tuple[Artifact, Any]]:
+    """Yield every sealed artifact of a kind, and what it was made from, by key.
+
+    This lists a folder, so it is a hint and never the truth: what a listing misses is made again.
+    """
+    with ThreadPoolExecutor(16) as pool:  # a seal is one small request
+        yield from filter(None, pool.map(lambda key: peek(store, kind, key), store.names(kind)))
 
 
 def load(store: Store, kind: str, key: str) -> Artifact:
@@ -92,7 +126,7 @@ def fetch_file(store: Store, file: File) -> Path:
         FileNotFoundError: if the object is gone.
     """
     if store.local:
-        if not store.holds(file.path, file.n_bytes, file.sha256):
+        if not store.holds(file.path, file.n_bytes, file.sha256, file.crc32c):
             store.delete(file.path)
             raise StoreError(f"{store.uri(file.path)} was damaged, and has been removed; run again to make it again")
         return Path(store.uri(file.path))
@@ -123,13 +157,18 @@ def fetch(store: Store, artifact: Artifact) -> Path:
     return folder
 
 
-def cache_folder() -> Path:
-    """Return where this machine keeps copies of what it fetched: VISKA_CACHE, or ~/.cache/viska. Safe to delete at any time."""
-    return Path(os.environ.get("VISKA_CACHE") or "~/.cache/viska").expanduser()
+def _decode(data: bytes) -> tuple[Artifact, Any] | None:
+    try:
+        seal = json.loads(data)
+        if seal["format"] != FORMAT or seal.pop("sha256") != _sum(seal):
+            return None
+        return Artifact(seal["kind"], seal["key"], tuple(File(*row) for row in seal["files"]), seal["facts"]), seal["made_from"]
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
-def _encode(artifact: Artifact, checksums: dict[str, str], made_from: Any) -> bytes:
-    rows = [[file.name, file.path, file.n_bytes, file.sha256, checksums[file.name]] for file in artifact.files]
+def _encode(artifact: Artifact, made_from: Any) -> bytes:
+    rows = [[file.name, file.path, file.n_bytes, file.sha256, file.crc32c] for file in artifact.files]
     seal = {"format": FORMAT, "kind": artifact.kind, "key": artifact.key, "files": rows, "facts": artifact.facts, "made_from": made_from}
     return json.dumps(seal | {"sha256": _sum(seal)}, indent=1, sort_keys=True, ensure_ascii=False).encode()
 

@@ -10,8 +10,11 @@ import hashlib
 import os
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +22,23 @@ from typing import Any
 os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
 
 import fsspec
+import google_crc32c
 
 from tasks.contracts.errors import StoreError
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    # No call without a time-out: a server that never answers fails the step, which is retried.
-    "gs": {"requests_timeout": 120, "use_listings_cache": False},
-    "s3": {"config_kwargs": {"connect_timeout": 20, "read_timeout": 100}, "use_listings_cache": False},
+    # No call without a time-out: a server that never answers fails the step within two minutes, and then the step is retried. gcsfs gives
+    # up at the first time-out; botocore tries five times, with up to 15 s between.
+    "gs": {"requests_timeout": 100, "use_listings_cache": False},
+    "s3": {"config_kwargs": {"connect_timeout": 20, "read_timeout": 20}, "use_listings_cache": False},
 }
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MEMORY = threading.RLock()  # memory:// looks before it creates, and gives all readers of an object one cursor
-BLOCK = 8 * 2**20  # bytes read at once while hashing
+MISSING = "missing"  # the stamp of a file that is not there
+BLOCK = 2**20  # bytes read at once while hashing: they stay in the processor's cache
+TEMPORARY = ".tmp-"
+STAGING = ".staging"  # files in the making; a killed process leaves its own there, `viska prune` takes them away
 
 
 class Store:
@@ -38,7 +48,7 @@ class Store:
         self.url = str(root) if str(root).endswith("://") else str(root).rstrip("/")  # "memory:" alone would be a local folder
         protocol = fsspec.utils.get_protocol(self.url)
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(self.url, **_options(protocol))
+            self.fs, self.root = _open(self.url)
         except (ImportError, ValueError) as error:
             raise StoreError(f"store {self.url}: {error}; use a folder, gs://bucket/..., s3://bucket/... or memory://...") from error
         self.local = protocol in ("file", "local")
@@ -64,42 +74,74 @@ class Store:
         A twin that was faster, an earlier try, and a request whose reply was lost all look alike: the object is there. So look at it.
 
         Raises:
-            StoreError: if other bytes stand there.
+            StoreError: if other bytes stand there, or the store is read-only.
         """
         try:
-            if self.local:
-                _link(Path(self._at(path)), data)
-                return
-            with self.alone:
-                if isinstance(data, Path):
-                    self.fs.put_file(str(data), self._at(path), mode="create")
+            with self.explained(path):
+                if self.local:
+                    _link(Path(self._at(path)), data)
                 else:
-                    self.fs.pipe_file(self._at(path), data, mode="create")
+                    self._send(path, data, mode="create")
         except FileExistsError:
-            if not self.holds(path, *_measure(data), read=True):
+            if not self.holds(path, *measure(data), read=True):
                 raise StoreError(f"{self.uri(path)} holds other bytes than the ones being written; nothing was overwritten") from None
 
-    def replace(self, path: str, data: bytes) -> None:
+    def staging(self) -> Path:
+        """Return a local folder for files in the making: of the store itself if it is local, so that they are moved, not copied."""
+        folder = Path(self.root if self.local else cache_folder()) / STAGING
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def replace(self, path: str, data: bytes | Path) -> None:
         """Put `data` at `path`, over whatever stands there; a reader sees the old bytes or the new ones."""
-        if self.local:
-            target = Path(self._at(path))
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(_temporary(target, data), target)
-        else:
-            self.fs.pipe_file(self._at(path), data)
+        with self.explained(path):
+            if self.local:
+                target = Path(self._at(path))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(_temporary(target, data), target)
+            else:
+                self._send(path, data)
 
     def delete(self, path: str) -> None:
         """Remove the object at `path`; it may be gone already."""
         try:
-            self.fs.rm_file(self._at(path))
+            with self.explained(path):
+                self.fs.rm_file(self._at(path))
         except FileNotFoundError:
             pass
+
+    @contextmanager
+    def explained(self, path: str, causes: tuple[int, ...] = NO_ACCESS + NO_ROOM, staged: bool = False) -> Iterator[None]:
+        """Say of an error in this block what could not be written, and what to do about it.
+
+        Args:
+            path: of the object that is being written.
+            causes: numbers of the errors to explain.
+            staged: whether it is written on this machine first.
+
+        Raises:
+            StoreError: if the store is read-only: it would be so again.
+            OSError: if there is no room. That is an accident: another run may be about to give back what it takes.
+        """
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in causes and not str(error).startswith("Forbidden: "):  # the latter is gcsfs', without a number
+                raise
+            where, other = (self.url, "`store` in the recipe, or VISKA_STORE")
+            if staged and not self.local:
+                where, other = (str(cache_folder()), "VISKA_CACHE")
+            why = " ".join(str(error).split())
+            if error.errno in NO_ROOM:
+                told = f"no room for {self.uri(path)} ({why}); make some in {where}, or name another place: {other}"
+                raise OSError(error.errno, told) from error
+            raise StoreError(f"{where} cannot be written ({why}); let this user write there, or name another place: {other}") from error
 
     def holds(self, path: str, n_bytes: int, sha256: str, crc32c: str = "", read: bool = False) -> bool:
         """Say whether the object at `path` is whole, at the least cost that is sure.
 
-        Local and memory objects are hashed. A bucket that reports a CRC32C is asked for it; one that does not (S3) is asked for the size,
-        and the SHA-256 is checked when the object is read: here and now if `read`.
+        A local file's CRC32C is computed, five times as fast as its SHA-256; a bucket that reports a CRC32C is asked for it. One that does
+        not (S3) is asked for the size, and the SHA-256 is checked when the object is read: here and now if `read`.
         """
         try:
             info = self.fs.info(self._at(path))
@@ -108,7 +150,8 @@ class Store:
         if int(info["size"]) != n_bytes:
             return False
         if self.local:
-            return sha256_of(Path(self._at(path))) == sha256
+            local = Path(self._at(path))
+            return crc32c_of(local) == crc32c if crc32c else sha256_of(local) == sha256
         if "crc32c" in info:
             return not crc32c or info["crc32c"] == crc32c
         return ("ETag" in info and not read) or hashlib.sha256(self.read(path)).hexdigest() == sha256
@@ -117,20 +160,26 @@ class Store:
         """Copy the object at `path` to the local file `target`, which appears only when it is whole.
 
         Raises:
-            StoreError: if the bytes are not those promised, three times; the object is then removed, so that it is made again.
+            StoreError: if the same other bytes than those promised came three times; the object is then removed, so that it is made again.
+            OSError: if different ones came: then what is damaged is the way to here.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
+        with self.explained(path, staged=True):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        came = set()
         for _ in range(3):  # a body can arrive cut or altered without an error from gcsfs or s3fs
             handle, name = tempfile.mkstemp(dir=target.parent, prefix=".download-")
             os.close(handle)
             try:
-                with self.alone:
+                with self.alone, self.explained(path, NO_ROOM, staged=True):
                     self.fs.get_file(self._at(path), name)
-                if sha256_of(Path(name)) == sha256:
+                came.add(sha256_of(Path(name)))
+                if sha256 in came:
                     os.replace(name, target)
                     return
             finally:
                 Path(name).unlink(missing_ok=True)
+        if len(came) > 1:
+            raise OSError(errno.EIO, f"{self.uri(path)} arrived with other bytes each of three times: something on the way alters them")
         self.delete(path)
         raise StoreError(f"{self.uri(path)} is damaged: its SHA-256 is not {sha256[:12]}...; it was removed, run again to make it again")
 
@@ -138,8 +187,28 @@ class Store:
         """Return the names of what lies directly in `folder`, sorted."""
         try:
             return sorted(entry.rstrip("/").rsplit("/", 1)[-1] for entry in self.fs.ls(self._at(folder), detail=False))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
+
+    def walk(self) -> Iterator[tuple[str, int, float]]:
+        """Yield path, size in bytes and age in seconds of every object."""
+        try:
+            entries = self.fs.find(self.root, detail=True)
+        except FileNotFoundError:
+            return
+        for name, info in sorted(entries.items()):
+            when = next(info[key] for key in ("mtime", "LastModified", "updated", "created") if info.get(key))
+            if isinstance(when, str):
+                when = datetime.fromisoformat(when)
+            since = when.timestamp() if isinstance(when, datetime) else float(when)
+            yield str(name).removeprefix(self.fs._strip_protocol(self.root)).lstrip("/"), int(info["size"]), time.time() - since
+
+    def _send(self, path: str, data: bytes | Path, **options: Any) -> None:
+        with self.alone:
+            if isinstance(data, Path):
+                self.fs.put_file(str(data), self._at(path), **options)
+            else:
+                self.fs.pipe_file(self._at(path), data, **options)
 
     def _at(self, path: str) -> str:
         if ".." in path.split("/"):
@@ -153,7 +222,7 @@ class Source:
     def __init__(self, url: str) -> None:
         self.url = str(url)
         try:
-            self.fs, self.root = fsspec.core.url_to_fs(os.path.expanduser(self.url), **_options(fsspec.utils.get_protocol(self.url)))
+            self.fs, self.root = _open(os.path.expanduser(self.url))
         except (ImportError, ValueError) as error:
             raise StoreError(f"{self.url}: {error}") from error
 
@@ -182,51 +251,89 @@ class Source:
         return data
 
     def stamp(self, name: str) -> str:
-        """Return what changes when the file changes: size with modification time, or the bucket's own checksum."""
+        """Return what changes when the file changes: size with modification time, or the bucket's own checksum; MISSING for no file."""
         try:
             info = self.fs.info(f"{self.root}/{name}" if name else self.root)
         except OSError as error:
             if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG:
-                return "missing"
+                return MISSING
             raise
+        if info["type"] != "file":
+            return MISSING
         version = next((info[key] for key in ("crc32c", "md5Hash", "ETag", "mtime", "created") if info.get(key)), "")
         return f"{info['size']}:{version}"
+
+
+def _open(url: str) -> tuple[Any, str]:
+    """Return the file system of a URL, and the path in it."""
+    fs, root = fsspec.core.url_to_fs(url, **_options(fsspec.utils.get_protocol(url)))
+    if hasattr(fs, "retries"):  # s3fs would repeat botocore's five tries five times: 40 minutes of a server that never answers
+        fs.retries = 1
+    return fs, root
 
 
 def _options(protocol: str) -> dict[str, Any]:
     """Return how fsspec is to talk to stores of this protocol."""
     if protocol in ("gs", "gcs") and os.environ.get("STORAGE_EMULATOR_HOST"):
         return OPTIONS["gs"] | {"token": "anon"}  # an emulator has no accounts, and looking for one waits for the network
+    if protocol in ("s3", "s3a"):
+        return OPTIONS["s3"] | {"session": _s3_session()}
     return OPTIONS.get({"gcs": "gs", "s3a": "s3"}.get(protocol, protocol), {})
 
 
-def crc32c_of(data: bytes) -> str:
-    """Return the CRC32C of `data` as Google Cloud Storage writes it: base64 of four big-endian bytes."""
-    import google_crc32c  # here: only a bucket that reports CRC32C needs it
+@cache
+def _s3_session() -> Any:
+    """Return a session that sends an upload without asking first whether it is welcome: for that answer aiohttp waits for ever."""
+    from aiobotocore.session import AioSession  # here: botocore takes half a second to import
+    from botocore.handlers import add_expect_header  # type: ignore[import-untyped]
 
-    return base64.b64encode(google_crc32c.Checksum(data).digest()).decode()
+    session = AioSession()
+    session.unregister("before-call.s3", add_expect_header)
+    return session
 
 
-def _measure(data: bytes | Path) -> tuple[int, str, str]:
-    """Return size, SHA-256 and CRC32C of bytes or of a local file."""
-    whole = data.read_bytes() if isinstance(data, Path) else data
-    return len(whole), hashlib.sha256(whole).hexdigest(), crc32c_of(whole)
+def crc32c_of(data: bytes | Path) -> str:
+    """Return the CRC32C of bytes or of a local file as Google Cloud Storage writes it: base64 of four big-endian bytes."""
+    checksum = google_crc32c.Checksum()
+    for block in _blocks(data):
+        checksum.update(block)
+    return base64.b64encode(checksum.digest()).decode()
+
+
+def measure(data: bytes | Path) -> tuple[int, str, str]:
+    """Return size, SHA-256 and CRC32C of bytes or of a local file, read once and in blocks."""
+    n_bytes, sha256, crc32c = 0, hashlib.sha256(), google_crc32c.Checksum()
+    for block in _blocks(data):
+        n_bytes += len(block)
+        sha256.update(block)
+        crc32c.update(block)
+    return n_bytes, sha256.hexdigest(), base64.b64encode(crc32c.digest()).decode()
+
+
+def cache_folder() -> Path:
+    """Return where this machine keeps copies of what it fetched: VISKA_CACHE, or ~/.cache/viska. Safe to delete at any time."""
+    return Path(os.environ.get("VISKA_CACHE") or "~/.cache/viska").expanduser()
 
 
 def _link(target: Path, data: bytes | Path) -> None:
     """Create a local file atomically and exclusively: a rename would overwrite, a link refuses."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary(target, data)
-    try:
-        os.link(temporary, target)
-    finally:
-        os.unlink(temporary)
-    _sync_folder(target.parent)
+    if isinstance(data, Path) and data.parent.parent.name == STAGING:  # ours, and written to its end: no copy
+        _sync(data)
+        os.chmod(data, 0o644)
+        os.link(data, target)
+    else:
+        temporary = _temporary(target, data)
+        try:
+            os.link(temporary, target)
+        finally:
+            os.unlink(temporary)
+    _sync(target.parent)
 
 
 def _temporary(target: Path, data: bytes | Path) -> str:
     """Write a durable temporary file beside `target`, on the same device, and return its name."""
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".tmp-")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=TEMPORARY)
     try:
         with os.fdopen(handle, "wb") as file:
             for block in _blocks(data):
@@ -255,9 +362,9 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, durable."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -22,6 +22,10 @@ NUMBERS = [
     ({"trainning": {}}, "trainning", "", "there is no such setting"),
     ({"training": {"learning-rate": 1}}, "training.learning-rate", "got 1", "there is no such setting"),
     ({"training": {"steps": -1}}, "training.steps", "got -1", "greater than or equal to 1"),
+    ({"splits": {"max_rejected": 0.5}}, "splits.max_rejected", "got 0.5", "there is no such setting"),
+    ({"gates": {"max_clipped": 5}}, "gates.max_clipped", "got 5", "less than or equal to 1"),
+    ({"gates": {"max_seconds": 31}}, "gates.max_seconds", "got 31", "less than or equal to 30"),
+    ({"gates": {"same_sound": "ask"}}, "gates.same_sound", "got 'ask'", "'refuse' or 'keep'"),
     ({"splits": {"dev": 0.5}}, "splits.dev", "got 0.5", "less than or equal to 0.4"),
     ({"training": {"learning_rate": float("nan")}}, "training.learning_rate", "got nan", "less than or equal to 0.1"),
     ({"training": {"steps": "many"}}, "training.steps", "got 'many'", "valid integer"),
@@ -95,7 +99,7 @@ def test_a_section_is_frozen_and_closed(section: type[Section]) -> None:
 ])  # fmt: skip
 def test_every_number_has_bounds_and_is_finite(section: type[BaseModel], name: str, field: FieldInfo) -> None:
     assert any(hasattr(each, bound) for each in field.metadata for bound in ("ge", "gt")), f"{name} has no lower bound"
-    for value in (float("inf"), float("-inf"), float("nan"), -1):
+    for value in (float("inf"), float("-inf"), float("nan"), -21 if name == "min_snr" else -1):  # that is in dB
         with pytest.raises(ValidationError):
             section.model_validate({name: value, "path": "x"} if section is FolderCorpus else {name: value})
 

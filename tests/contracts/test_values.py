@@ -14,7 +14,7 @@ from tasks.contracts.values import Artifact, File, Part, fingerprint
 
 FILES = (File("a.bin", "kind/key/a-12.bin", 2, "12" * 32), File("b.bin", "kind/key/b-34.bin", 3, "34" * 32))
 ARTIFACT = Artifact("kind", "key", FILES, {"n_clips": 2})
-PART = Part("train-00000", 2, "audio fingerprint", "words fingerprint", ARTIFACT)
+PART = Part("part-00000", 2, "fingerprint of its recordings", ARTIFACT, 3)
 VALUE = {"b": [1, 2.5, None, True, "blåbär"], "a": (Recipe(), ARTIFACT, PART), "nested": {"é": {"z": 1, "y": -0.1}}}
 
 IN_A_CHILD = """
@@ -82,9 +82,20 @@ def test_an_artifact_made_again_with_equal_bytes_changes_nothing_downstream(wrap
 
 
 def test_a_part_is_its_recordings_wherever_its_rows_stand() -> None:
-    moved = replace(PART, name="train-00007", manifest=replace(ARTIFACT, files=FILES[:1]), words="other")
-    assert fingerprint(moved) == fingerprint(PART)
-    assert fingerprint(replace(PART, audio="other")) != fingerprint(PART)
+    moved = [
+        replace(PART, name="part-00007"),
+        replace(PART, plan=replace(ARTIFACT, files=FILES[:1]), row_group=0),
+        replace(PART, plan=None),
+    ]
+    assert {fingerprint(each) for each in moved} == {fingerprint(PART)}
+    assert fingerprint(replace(PART, recordings="other")) != fingerprint(PART)
+
+
+def test_what_says_what_it_means_is_that_whatever_it_holds() -> None:
+    data = replace(ARTIFACT, facts={"content": "the same examples"})
+    assert fingerprint(replace(data, files=FILES[:1], key="other")) == fingerprint(data) != fingerprint(ARTIFACT)
+    assert fingerprint(replace(data, facts={"content": "other examples"})) != fingerprint(data)
+    assert fingerprint(replace(data, facts={"content": ""})) == fingerprint(ARTIFACT)
 
 
 def test_a_missing_file_is_named_with_what_is_there() -> None:

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -10,6 +10,7 @@ from tasks.contracts.errors import CorpusError
 from tasks.contracts.recipe import FolderCorpus
 from tasks.contracts.values import Reject
 from tasks.corpora import Recording, recordings, revision
+from tasks.store.objects import Source
 
 TABLE = "audio\ttext\tspeaker\tsplit\nclips/a.wav\thej\tAnna\ttrain\nb.wav\tdå\tBo\tvalidation\n"
 
@@ -23,16 +24,56 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def rows(path: Path, **named: Any) -> list[Recording | Reject]:
-    return list(recordings(FolderCorpus(path=str(path), **named)))
+class Row(NamedTuple):
+    """A recording as it is when somebody has read it."""
+
+    id: str
+    audio: bytes
+    text: str
+    speaker: str = ""
+    split: str = ""
 
 
-A = Recording("clips/a.wav", b"sound of a", "hej", "Anna", "train")
-B = Recording("b.wav", b"sound of b", "då", "Bo", "dev")
+def rows(path: Path, **named: Any) -> list[Row | Reject]:
+    rows = recordings(FolderCorpus(path=str(path), **named))
+    return [each if isinstance(each, Reject) else Row(each.id, each.read(), each.text, each.speaker, each.split) for each in rows]
+
+
+A = Row("clips/a.wav", b"sound of a", "hej", "Anna", "train")
+B = Row("b.wav", b"sound of b", "då", "Bo", "dev")
 
 
 def test_columns_are_guessed_and_ids_are_relative_paths(folder: Path) -> None:
     assert rows(folder) == [A, B]
+
+
+def test_no_recording_is_read_before_somebody_asks_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(Source, "read", lambda _, name: read.append(name) or (folder / name).read_bytes())
+    spec = FolderCorpus(path=str(folder), table="manifest.tsv")
+    assert revision(spec)
+    first, second = recordings(spec)
+    assert isinstance(first, Recording) and isinstance(second, Recording) and set(read) == {"manifest.tsv"}
+    assert second.read() == b"sound of b" and read[-1] == "b.wav"
+
+
+def test_a_stamp_changes_with_its_file_alone(folder: Path) -> None:
+    def stamps() -> list[str]:
+        return [each.stamp for each in recordings(FolderCorpus(path=str(folder))) if isinstance(each, Recording)]
+
+    before = stamps()
+    assert all(before) and stamps() == before
+    (folder / "b.wav").write_bytes(b"louder sound of b")
+    (folder / "manifest.tsv").write_text(TABLE.replace("hej", "hejsan"))
+    after = stamps()
+    assert after[0] == before[0] and after[1] != before[1]
+
+
+def test_a_file_that_goes_away_before_it_is_read_is_missing(folder: Path) -> None:
+    first, _ = recordings(FolderCorpus(path=str(folder)))
+    (folder / "clips" / "a.wav").unlink()
+    with pytest.raises(FileNotFoundError):
+        first.read()  # type: ignore[union-attr]
 
 
 def test_a_table_can_be_given_directly_or_by_name(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -53,13 +94,13 @@ def test_a_table_can_be_given_directly_or_by_name(folder: Path, monkeypatch: pyt
 def test_speaker_and_split_may_be_missing(folder: Path, name: str, table: str) -> None:
     (folder / "manifest.tsv").unlink()
     (folder / name).write_text(table)
-    assert rows(folder) == [Recording(each.id, each.audio, each.text) for each in (A, B)]
+    assert rows(folder) == [Row(each.id, each.audio, each.text) for each in (A, B)]
 
 
 def test_named_columns_win_over_guesses(folder: Path) -> None:
     (folder / "manifest.tsv").write_text("path\taudio\ttext\tsaid\twho\nclips/a.wav\tx\ty\thej\tAnna\n")
     named = {"audio_column": "path", "text_column": "said", "speaker_column": "who"}
-    assert rows(folder, **named) == [Recording("clips/a.wav", b"sound of a", "hej", "Anna")]
+    assert rows(folder, **named) == [Row("clips/a.wav", b"sound of a", "hej", "Anna")]
     with pytest.raises(CorpusError, match=r"no column 'sentence', only \['path', .*correct corpus\.text_column"):
         rows(folder, text_column="sentence")
 
@@ -76,7 +117,7 @@ def test_a_column_that_the_first_json_row_lacks_is_still_seen(folder: Path) -> N
              '{"audio": "b.wav", "text": "då", "speaker": "Bo", "split": "dev"}', '{"text": "-"}']  # fmt: skip
     (folder / "manifest.jsonl").write_text("\n".join(table))
     first, second, third = rows(folder)
-    assert (first, second) == (Recording("clips/a.wav", b"sound of a", "hej"), B), "or dev clips would be trained on"
+    assert (first, second) == (Row("clips/a.wav", b"sound of a", "hej"), B), "or dev clips would be trained on"
     assert isinstance(third, Reject) and third.reason == "path outside"
     assert revision(FolderCorpus(path=str(folder)))
 
@@ -86,7 +127,7 @@ def test_a_column_that_the_first_json_row_lacks_is_still_seen(folder: Path) -> N
 )
 def test_splits_have_several_names(folder: Path, word: str, split: str) -> None:
     (folder / "manifest.tsv").write_text(f"audio\ttext\tsplit\nb.wav\tdå\t{word}\n")
-    assert rows(folder) == [Recording("b.wav", b"sound of b", "då", "", split)]
+    assert rows(folder) == [Row("b.wav", b"sound of b", "då", "", split)]
 
 
 def test_rows_that_cannot_be_used_become_rejects_with_their_line(folder: Path) -> None:
@@ -101,11 +142,12 @@ def test_rows_that_cannot_be_used_become_rejects_with_their_line(folder: Path) -
         "",
         "a\0.wav",
     ]
-    missing = ["missing.wav", "clips", "b.wav/c.wav", "x" * 300 + ".wav"]
+    os.mkfifo(folder / "pipe.wav")
+    missing = ["missing.wav", "clips", "pipe.wav", "b.wav/c.wav", "x" * 300 + ".wav"]
     table = [*((path, "train") for path in outside + missing), ("b.wav", "trian"), ("b.wav", "dev")]
     (folder / "manifest.tsv").write_text("audio\ttext\tsplit\n" + "".join(f"{path}\thej\t{split}\n" for path, split in table))
     *rejects, last = rows(folder)
-    assert last == Recording("b.wav", b"sound of b", "hej", "", "dev")
+    assert last == Row("b.wav", b"sound of b", "hej", "", "dev")
     reasons = ["path outside"] * len(outside) + ["missing file"] * len(missing) + ["unknown split"]
     expected = [(path, "download", reason) for (path, _), reason in zip(table[:-1], reasons, strict=True)]
     assert [(each.id, each.stage, each.reason) for each in rejects] == expected
@@ -116,7 +158,7 @@ def test_rows_that_cannot_be_used_become_rejects_with_their_line(folder: Path) -
 def test_a_name_in_another_normal_form_is_opened_as_written_and_kept_composed(folder: Path) -> None:
     (folder / "a\u030a.wav").write_bytes(b"sound")
     (folder / "manifest.tsv").write_text("audio\ttext\na\u030a.wav\thej\n")
-    assert rows(folder) == [Recording("\u00e5.wav", b"sound", "hej")]
+    assert rows(folder) == [Row("\u00e5.wav", b"sound", "hej")]
 
 
 def test_a_revision_changes_with_a_file_or_the_table_and_only_then(folder: Path) -> None:

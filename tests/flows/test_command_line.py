@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 SLOW = {
     "name": "slow",
     "corpus": {"kind": "espeak", "n_train": 24, "n_dev": 4, "n_test": 4},
-    "splits": {"max_rejected": 1.0},
+    "gates": {"max_rejected": 1.0},
     "model": {"kind": "scratch", "width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "window": 4, "vocabulary": 300},
     "training": {"steps": 400, "batch": 4, "warmup": 1, "learning_rate": 1e-3, "evaluate_every": 10, "dev_clips": 2},
     "scoring": {"resamples": 100},

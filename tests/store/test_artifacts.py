@@ -9,7 +9,7 @@ import pytest
 
 from tasks.contracts.errors import StoreError
 from tasks.contracts.values import Artifact, File
-from tasks.store.artifacts import SEAL, Draft, cache_folder, fetch, fetch_file, find, load
+from tasks.store.artifacts import SEAL, Draft, cache_folder, fetch, fetch_file, find, load, peek_all
 from tasks.store.objects import Store
 from tests.support.fake_gcs import FakeGcs
 
@@ -51,6 +51,50 @@ def test_a_fetched_artifact_is_a_folder_with_the_real_names(store: Store) -> Non
     folder = fetch(store, make(store))
     assert {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()} == CONTENT
     assert fetch(store, load(store, KIND, KEY)) == folder
+
+
+def test_a_file_that_was_staged_is_one_of_the_artifact_and_nothing_is_left_beside_it(store: Store) -> None:
+    draft = Draft(store, KIND, KEY)
+    with draft.staged("shard.arrow") as path:
+        path.write_bytes(CONTENT["shard.arrow"])
+    made = draft.seal({})
+    assert fetch_file(store, made.file("shard.arrow")).read_bytes() == CONTENT["shard.arrow"]
+    assert made.file("shard.arrow").path == make(store, {"shard.arrow": CONTENT["shard.arrow"]}).file("shard.arrow").path
+    assert list(store.staging().iterdir()) == []
+
+
+def test_a_file_that_was_not_written_to_its_end_is_no_file_of_anything(store: Store) -> None:
+    draft = Draft(store, KIND, KEY)
+    with pytest.raises(OSError, match="disk full"), draft.staged("shard.arrow") as path:
+        path.write_bytes(b"half")
+        raise OSError("disk full")
+    assert draft.files == {} and store.names(f"{KIND}/{KEY}") == [] and list(store.staging().iterdir()) == []
+
+
+def test_a_file_can_belong_to_two_artifacts_and_lies_there_once(store: Store) -> None:
+    old = make(store)
+    draft = Draft(store, KIND, "younger")
+    draft.adopt(old.file("shard.arrow"))
+    draft.write("more.arrow", b"more")
+    young = draft.seal({})
+    assert find(store, KIND, "younger") == young and fetch_file(store, young.file("shard.arrow")).read_bytes() == CONTENT["shard.arrow"]
+    assert [name.split("-")[0] for name in store.names(f"{KIND}/younger")] == ["more", SEAL]
+    store.delete(old.file("shard.arrow").path)
+    assert find(store, KIND, KEY) is find(store, KIND, "younger") is None
+
+
+def test_all_seals_of_a_kind_are_told_without_a_look_at_their_objects(store: Store) -> None:
+    assert list(peek_all(store, KIND)) == []
+    made = []
+    for key in ("b", "a"):
+        draft = Draft(store, KIND, key)
+        draft.write("x.bin", key.encode())
+        made.append((draft.seal({"key": key}, made_from={"version": key}), {"version": key}))
+    Draft(store, KIND, "unsealed").write("x.bin", b"x")
+    store.create(f"{KIND}/damaged/{SEAL}", b"{}")
+    store.create(f"{KIND}/a-file", b"")
+    store.delete(made[0][0].file("x.bin").path)
+    assert list(peek_all(store, KIND)) == made[::-1]
 
 
 DAMAGES: dict[str, Callable[[Store, str], None]] = {

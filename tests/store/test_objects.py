@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.contracts.errors import StoreError
-from tasks.store.objects import Source, Store
+from tasks.store.objects import Source, Store, crc32c_of, measure
 from tests.support.fake_gcs import FakeGcs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of what gcsfs hands it
@@ -38,6 +38,26 @@ def test_a_large_local_file_is_copied_whole(store: Store, tmp_path: Path) -> Non
     store.create("big.bin", tmp_path / "big.bin")
     store.create("big.bin", tmp_path / "big.bin")
     assert store.read("big.bin") == data
+
+
+def test_a_staged_file_becomes_the_object_without_a_copy(local: Store) -> None:
+    folder = local.staging() / "of-this-writer"
+    folder.mkdir()
+    (folder / "big.bin").write_bytes(BYTES)
+    (folder / "big.bin").chmod(0o600)
+    local.create("a/big.bin", folder / "big.bin")
+    there = Path(local.root) / "a" / "big.bin"
+    assert there.samefile(folder / "big.bin") and there.stat().st_mode & 0o777 == 0o644
+    (folder / "other.bin").write_bytes(b"other")
+    with pytest.raises(StoreError, match="nothing was overwritten"):
+        local.create("a/big.bin", folder / "other.bin")
+
+
+def test_bytes_and_files_are_measured_alike(tmp_path: Path) -> None:
+    for data in (b"", BYTES, os.urandom(3 * 2**20 + 1)):  # blocks are of 1 MB
+        (tmp_path / "x.bin").write_bytes(data)
+        assert measure(data) == measure(tmp_path / "x.bin") == (len(data), sha256(data), crc32c_of(data))
+    assert crc32c_of(b"123456789") == "4waSgw=="  # the check value of CRC-32C, E3069283
 
 
 def test_creating_the_same_object_again_is_success(store: Store) -> None:
@@ -189,7 +209,18 @@ def test_a_stamp_changes_with_the_file_and_only_then(store: Store) -> None:
     assert source.stamp("missing.bin") == "missing"
 
 
-@pytest.mark.parametrize("name", ["x.bin/below", "x" * 300])
-def test_a_name_that_cannot_be_there_is_missing_too(local: Store, name: str) -> None:
+def test_a_link_has_the_stamp_of_the_file_it_leads_to(local: Store) -> None:
     local.create("x.bin", BYTES)
+    os.symlink(f"{local.root}/x.bin", f"{local.root}/link.bin")
+    source = Source(local.root)
+    before = source.stamp("link.bin")
+    local.replace("x.bin", BYTES[:-1] + b"!")  # of equal size
+    assert before != source.stamp("link.bin") == source.stamp("x.bin")
+
+
+@pytest.mark.parametrize("name", ["folder", "pipe", "x.bin/below", "x" * 300])
+def test_what_is_no_file_and_what_cannot_be_there_is_missing_too(local: Store, name: str) -> None:
+    local.create("x.bin", BYTES)
+    local.create("folder/x.bin", BYTES)
+    os.mkfifo(f"{local.root}/pipe")
     assert Source(local.root).stamp(name) == "missing"

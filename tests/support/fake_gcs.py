@@ -3,6 +3,7 @@
     with FakeGcs() as gcs:  # gcs.url goes into STORAGE_EMULATOR_HOST
         gcs.buckets["corpora"] = {}
         gcs.fail("GET .*shard", "flip", times=2)
+        gcs.bad_weather(0.01, seed=1)  # one request in a hundred meets each kind of fault
 
 Like the real one it honours ifGenerationMatch, checks it again when a resumable upload ends, and reports CRC32C and MD5 of every object.
 Not here: accounts, versions, copies, batches, gRPC. Source: https://cloud.google.com/storage/docs/json_api/v1
@@ -12,11 +13,13 @@ import base64
 import hashlib
 import itertools
 import json
+import random
 import re
 import socket
 import struct
 import sys
 import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal, Self
@@ -24,9 +27,12 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 import google_crc32c
 
-# 503: refused, nothing done. 503_after: done, but the reply says 503. reset: the connection breaks, nothing done.
-# flip: one byte of the reply's body is altered. truncate: half of the body, with a Content-Length that fits it, so that no client sees it.
-Kind = Literal["503", "503_after", "reset", "flip", "truncate"]
+# 503, 429: refused, nothing done. 503_after: done, but the reply says 503. reset: the connection breaks, nothing done.
+# reset_after: done, then it breaks. cut: it breaks in the middle of the reply. flip: one byte of the reply's body is altered.
+# truncate: only the first bytes of the body, with a Content-Length that fits them, so that no client sees it. 403: this user may not.
+Kind = Literal["503", "429", "503_after", "reset", "reset_after", "cut", "flip", "truncate", "403"]
+PASSING: tuple[Kind, ...] = ("503", "429", "503_after", "reset", "reset_after", "cut", "flip", "truncate")
+OF_BODIES = ("cut", "flip", "truncate")
 CHUNK = 256 * 1024  # bytes; every piece of a resumable upload but the last is a multiple of it
 
 
@@ -39,6 +45,15 @@ class Fault:
     match: str  # regular expression on "METHOD /path?query", unquoted
     kind: Kind
     times: int
+
+
+@dataclass(frozen=True)
+class Weather:
+    """Faults that come by chance: `share` of all requests meets each kind; those of bodies come to requests that match `bodies`."""
+
+    share: float
+    kinds: tuple[Kind, ...]
+    bodies: str
 
 
 @dataclass(frozen=True)
@@ -79,30 +94,44 @@ class Upload:
 
 
 class FakeGcs:
-    """The server, its buckets and its faults. `requests` logs what came in, to see that a fault was met and retried."""
+    """The server, its buckets and its faults. `requests` logs what came in, to see that a fault was met and retried.
+
+    The same buckets are served twice: at `url` with faults, at `calm_url` without any.
+    """
 
     def __init__(self) -> None:
         self.buckets: dict[str, dict[str, Object]] = {}
         self.uploads: dict[str, Upload] = {}
         self.faults: list[Fault] = []
+        self.weather: Weather | None = None
+        self.met: Counter[str] = Counter()  # faults that requests have met, by kind
+        self.dice = random.Random(0)
         self.requests: list[str] = []
         self.lock = threading.RLock()
         self.numbers = itertools.count(1)
-        self.server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"gcs": self}))
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.servers = [_Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"gcs": self, "is_calm": calm})) for calm in (False, True)]
+        self.url, self.calm_url = (f"http://127.0.0.1:{server.server_address[1]}" for server in self.servers)
 
     def __enter__(self) -> Self:
-        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        for server in self.servers:
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.server.server_close()
+        for server in self.servers:
+            server.shutdown()
+            server.server_close()
 
     def fail(self, match: str, kind: Kind, times: int = 1) -> Fault:
         """Answer the next `times` requests that match with a fault; `times` of what is returned counts down to 0."""
         self.faults.append(Fault(match, kind, times))
         return self.faults[-1]
+
+    def bad_weather(self, share: float, seed: int, kinds: tuple[Kind, ...] = PASSING, bodies: str = "GET .*alt=media") -> None:
+        """From now on let `share` of the requests meet each of these faults, drawn with `seed`; 0 ends it."""
+        with self.lock:
+            self.dice = random.Random(seed)
+            self.weather = Weather(share, kinds, bodies) if share else None
 
     def put(self, bucket: str, name: str, data: bytes, query: dict[str, str], content_type: str) -> Object:
         with self.lock:
@@ -138,6 +167,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     gcs: FakeGcs
+    is_calm: bool
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
 
@@ -150,8 +180,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.fault = self._next_fault()
         if self.fault == "reset":
             return self._reset()
-        if self.fault == "503":
-            return self._error(503, "injected")
+        if self.fault in ("503", "429", "403"):
+            return self._error(int(self.fault), "injected")
         try:
             self._route(url.path)
         except Refusal as refusal:
@@ -263,13 +293,27 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _next_fault(self) -> str:
         request = f"{self.command} {unquote(self.path)}"
+        if self.is_calm:
+            return ""
         with self.gcs.lock:
             self.gcs.requests.append(request)
             for fault in self.gcs.faults:
                 if fault.times > 0 and re.search(fault.match, request):
                     fault.times -= 1
                     return fault.kind
-        return ""
+            kind = self._drawn(request)
+        return kind
+
+    def _drawn(self, request: str) -> str:
+        weather = self.gcs.weather
+        place = self.gcs.dice.random()
+        if weather is None or place >= weather.share * len(weather.kinds):
+            return ""
+        kind = weather.kinds[int(place / weather.share)]
+        if kind in OF_BODIES and not re.search(weather.bodies, request):
+            return ""
+        self.gcs.met[kind] += 1
+        return kind
 
     def _reset(self) -> None:
         self.close_connection = True
@@ -286,15 +330,20 @@ class _Handler(BaseHTTPRequestHandler):
         if self.fault == "503_after":
             self.fault = ""
             return self._error(503, "injected, after the request was carried out")
+        if self.fault == "reset_after":
+            return self._reset()
+        place = self.gcs.dice.randrange(len(body)) if body and self.fault in OF_BODIES else 0
         if self.fault == "flip" and body:
-            middle = len(body) // 2
-            body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+            body = body[:place] + bytes([body[place] ^ 1]) + body[place + 1 :]
         if self.fault == "truncate":
-            body = body[: len(body) // 2]
+            body = body[:place]
         self.send_response_only(status)
         for key, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
             self.send_header(key, value)
         self.end_headers()
+        if self.fault == "cut" and body:
+            self.wfile.write(body[:place])
+            return self._reset()
         self.wfile.write(body)
 
 
