@@ -45,9 +45,9 @@ class FolderCorpus(Section):
     text_column: str = ""
     """The column with the words; empty: guessed"""
     speaker_column: str = ""
-    """The column with the speaker; empty: guessed, and clips may have none"""
+    """The column with the speaker; empty: guessed, and clips may have none; -: not used"""
     split_column: str = ""
-    """The column with train, dev (or validation) and test; empty: guessed, and clips may have none"""
+    """The column with train, dev (or validation) and test; empty: guessed, and clips may have none; -: not used"""
 
 
 Corpus = Annotated[EspeakCorpus | FolderCorpus, Field(discriminator="kind")]

@@ -43,7 +43,8 @@ def recordings(spec: FolderCorpus) -> Iterator[Recording | Reject]:
         path = row.get(columns["audio"], "")
         split = row.get(columns["split"], "").strip().lower()
         if split not in SPLITS:
-            yield Reject(path, "download", "unknown split", f"{table}, line {line}: split {split!r}, expected train, dev or test")
+            why = f"{table}, line {line}: split {split!r}, expected train, dev or test; corpus.split_column - passes over them"
+            yield Reject(path, "download", "unknown split", why)
         elif not _is_inside(path):
             yield Reject(path, "download", "path outside", f"{table}, line {line}: {path!r} is not a relative path inside the folder")
         elif (stamp := folder.stamp(path)) == MISSING:
@@ -74,6 +75,9 @@ def _columns(spec: FolderCorpus, row: dict[str, str], table: str) -> dict[str, s
     columns = {}
     for what, guesses in GUESSES.items():
         named: str = getattr(spec, f"{what}_column")
+        if named == "-" and what in ("speaker", "split"):
+            columns[what] = ""
+            continue
         if named and named not in row:
             raise CorpusError(f"{table}: no column {named!r}, only {list(row)}; correct corpus.{what}_column")
         columns[what] = named or next((guess for guess in guesses if guess in row), "")

@@ -47,6 +47,12 @@ def test_columns_are_guessed_and_ids_are_relative_paths(folder: Path) -> None:
     assert rows(folder) == [A, B]
 
 
+def test_a_column_that_is_not_wanted_is_passed_over(folder: Path) -> None:
+    assert rows(folder, speaker_column="-", split_column="-") == [A._replace(speaker="", split=""), B._replace(speaker="", split="")]
+    with pytest.raises(CorpusError, match="no column '-'"):
+        rows(folder, text_column="-")
+
+
 def test_no_recording_is_read_before_somebody_asks_for_it(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     monkeypatch.setattr(Source, "read", lambda _, name: read.append(name) or (folder / name).read_bytes())
