@@ -8,7 +8,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def sources_of(part: Part, store: Store) -> Iterator[Source]:
         raise StoreError(f"{part.name}: the store held it at 16 kHz when the run was planned, and does not now; run again to make it again")
     files = {name: File(*file) for name, file in json.loads(fetch_file(store, part.plan.file("packs.json")).read_bytes()).items()}
 
-    @cache
+    @lru_cache(maxsize=2)  # they are read one after the other, and what is mapped of them stays in memory
     def pack(name: str) -> Sound:
         return Sound(fetch_file(store, files[name]))
 
