@@ -15,8 +15,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
+
+from tasks.contracts.recipe import Gates, Pretrained, Recipe, Scratch
 
 
 def main(sizes: list[int]) -> None:
@@ -26,18 +29,31 @@ def main(sizes: list[int]) -> None:
         flush=True,
     )
     for size in sizes:
-        with tempfile.TemporaryDirectory() as store:
-            subprocess.run([sys.executable, __file__, "--one", str(size), store], check=True)
+        with tempfile.TemporaryDirectory() as folder:
+            for what in ("--model", "--one"):
+                subprocess.run([sys.executable, __file__, what, str(size), folder], check=True)
+
+
+def model(root: str) -> None:
+    """Make the model that the clips are prepared for, in a process of its own: it takes memory that preparing does not."""
+    from tasks.model.start import new_checkpoint
+
+    Path(f"{root}/model").mkdir()
+    new_checkpoint(Path(f"{root}/model"), ["en hund och en katt"], language="sv", seed=0, **Scratch().model_dump(exclude={"kind"}))
 
 
 def one(size: int, root: str) -> None:
     """Prepare `size` clips in this process and print a line."""
     quiet = {"PREFECT_LOGGING_LEVEL": "ERROR", "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL", "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     os.environ |= quiet | {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120", "PREFECT_HOME": f"{root}/prefect"}
+    from flows.server import Server
+
+    server = Server()
+    server.start()
+    os.environ["PREFECT_API_URL"] = server.url
     from flows.prepare import prepare
     from tasks import download, log_mel, resample
     from tasks.audio.decode import encode_flac
-    from tasks.contracts.recipe import Recipe
     from tasks.corpora import Recording
 
     def recordings(_corpus: object) -> Iterator[Recording]:
@@ -56,7 +72,8 @@ def one(size: int, root: str) -> None:
     features = np.zeros((80, 11), np.float16), -1.5
     download.recordings, resample._hear = recordings, hear  # type: ignore[assignment]
     log_mel.features_of = lambda *_: features  # type: ignore[assignment]
-    recipe = Recipe(store=f"{root}/store", gates={"max_silence": 1.0})  # type: ignore[arg-type]
+    recipe = Recipe(store=f"{root}/store", gates=Gates(max_silence=1.0), model=Pretrained(name=f"{root}/model"))
+    server.wait()
     seconds = []
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     for _ in range(2):
@@ -73,5 +90,7 @@ def one(size: int, root: str) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--one"]:
         one(int(sys.argv[2]), sys.argv[3])
+    elif sys.argv[1:2] == ["--model"]:
+        model(sys.argv[3])
     else:
         main([int(size) for size in sys.argv[1:]] or [10_000, 100_000, 1_000_000])
