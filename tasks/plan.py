@@ -44,16 +44,16 @@ def make_plan(root: str, corpus: Artifact, manifest: Artifact, compact: bool = F
     cuts = [group[start : start + size] for group in groups for start in range(0, len(group), size)]
 
     where = _places(store, corpus, wanted, held)
-    rows = [where.take(cut) for cut in cuts]
-    plan = _seal(store, corpus, rows) if rows else None
-    parts = {int(cut[0]): Part("", len(cut), name_of(part["recording"].to_pylist()), plan, number)
-             for number, (cut, part) in enumerate(zip(cuts, rows, strict=True))}  # fmt: skip
+    plan = _seal(store, corpus, where, cuts) if cuts else None
+    parts = {
+        int(cut[0]): Part("", len(cut), name_of(wanted.take(pa.array(cut)).to_pylist()), plan, number) for number, cut in enumerate(cuts)
+    }
     for number, place in zip(*(each.tolist() for each in np.unique(owner, return_index=True)), strict=True):
         if number >= 0:
             parts[place] = Part("", len(held[number].recordings), held[number].audio.facts["recordings"])
     log.info("%d parts are in the store, %d with %d recordings are to be made", len(parts) - len(cuts), len(cuts), sum(map(len, cuts)))
     named = [replace(parts[place], name=f"part-{number:05d}") for number, place in enumerate(sorted(parts))]
-    if not rows:
+    if not cuts:
         return found(f"every recording in {store.uri('audio')}", named)
     start = random.randrange(len(named))  # two runs that begin at different places find half of the parts done by the other
     return named[start:] + named[:start]
@@ -72,15 +72,15 @@ def _places(store: Store, corpus: Artifact, wanted: pa.Array, held: list[Shelf])
     return pa.table([wanted, raw["pack"], pa.array(keys[shelf_of], pa.string()), pa.array(row_of, pa.int32())], PLAN.names).cast(PLAN)
 
 
-def _seal(store: Store, corpus: Artifact, rows: list[pa.Table]) -> Artifact:
-    made_from = {"corpus": corpus.digest, "rows": [[name_of(part[name].cast(pa.string()).fill_null("").to_pylist()) for name in PLAN.names]
-                                                   for part in rows]}  # fmt: skip
+def _seal(store: Store, corpus: Artifact, where: pa.Table, cuts: list[np.ndarray]) -> Artifact:
+    rows = (where.take(cut) for cut in cuts)  # one after the other: a million clips have to fit into memory
+    made_from = {"corpus": corpus.digest, "rows": [name_of(map(str, part.to_pylist())) for part in rows]}
     draft = Draft(store, "plan", fingerprint(made_from))
     with draft.staged("plan.parquet") as path:
-        write_plan(path, rows)
+        write_plan(path, (where.take(cut) for cut in cuts))
     packs = {file.name: astuple(file) for file in corpus.files if file.name.startswith("raw-")}
     draft.write("packs.json", json.dumps(packs).encode())
-    return draft.seal({"n_parts": len(rows)}, made_from)
+    return draft.seal({"n_parts": len(cuts)}, made_from)
 
 
 plan = task_of(make_plan, "plan", name="plan", task_run_name="plan")
