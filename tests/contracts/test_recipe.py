@@ -119,3 +119,17 @@ def test_a_setting_changes_the_fingerprint() -> None:
     assert all(
         fingerprint(one) == fingerprint(other) for one, other in pairwise([Training(), Training(seed=0), Training(**{"steps": "1000"})])
     )
+
+
+@pytest.mark.parametrize("gates", [{"min_seconds": 3, "max_seconds": 2}, {"min_text_rate": 50, "max_text_rate": 40}])
+def test_gates_that_nothing_can_pass_are_refused(gates: dict[str, float]) -> None:
+    with pytest.raises(RecipeError, match="no clip would pass"):
+        read_recipe({"gates": gates})
+    assert read_recipe({"gates": {"min_text_rate": 50, "max_text_rate": 0}}), "0 is any number"
+
+
+def test_where_parts_are_prepared_decides_no_bytes() -> None:
+    on_cluster = read_recipe({"prepare": {"dask": "tcp://10.0.0.1:8786"}})
+    assert fingerprint(on_cluster) == fingerprint(Recipe()) and on_cluster.up_to_the_report() == Recipe().up_to_the_report()
+    with pytest.raises(RecipeError, match=r"^prepare\.dask: got '10\.0\.0\.1'; not the address of a Dask scheduler"):
+        read_recipe({"prepare": {"dask": "10.0.0.1"}})
