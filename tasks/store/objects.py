@@ -126,11 +126,12 @@ class Store:
         try:
             yield
         except OSError as error:
-            if error.errno not in causes and not str(error).startswith("Forbidden: "):  # the latter is gcsfs', without a number
+            number = errno.EACCES if str(error).startswith("Forbidden: ") else error.errno  # gcsfs gives it none
+            if number not in causes:
                 raise
-            where, other = (self.url, "`store` in the recipe, or VISKA_STORE")
+            where, other = self.url, "`store` in the recipe, or VISKA_STORE"
             if staged and not self.local:
-                where, other = (str(cache_folder()), "VISKA_CACHE")
+                where, other = str(cache_folder()), "VISKA_CACHE"
             why = " ".join(str(error).split())
             if error.errno in NO_ROOM:
                 told = f"no room for {self.uri(path)} ({why}); make some in {where}, or name another place: {other}"

@@ -141,7 +141,12 @@ def test_a_bucket_without_leave_to_write_is_refused_by_name(gcs: FakeGcs, gs: St
     for write in (gs.create, gs.replace):
         with pytest.raises(StoreError, match=told):
             write("thing/key/other.bin", b"x")
-    assert find(gs, "thing", "key") is not None
+    made = find(gs, "thing", "key")
+    assert made is not None
+    gcs.fail("GET .*x-.*alt=media", "403")
+    with pytest.raises(OSError, match=r"^Forbidden: ") as caught:  # it is reading that is forbidden here
+        fetch_file(gs, made.file("x.bin"))
+    assert not isinstance(caught.value, StoreError)
 
 
 def test_leave_to_write_that_s3_denies_is_refused_by_name(s3: Store, monkeypatch: pytest.MonkeyPatch) -> None:
