@@ -119,7 +119,7 @@ def main(options: argparse.Namespace) -> None:
 
 def espeak_clips(work: Path, n_clips: int, kind: str) -> list[Clip]:
     """Make clips of one to three sentences each, no two equal; those of an earlier run in the same folder are taken as they are."""
-    from tasks.contracts.recipe import EspeakCorpus
+    from tasks.contracts.corpora import EspeakCorpus
     from tasks.corpora.espeak import recordings
 
     folder = work / f"clips-{n_clips}-{kind}"

@@ -8,13 +8,14 @@ from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.contracts.recipe import Recipe
 from tasks.corpora import revision
+from tasks.corpora.choose import rules_of
 from tasks.download import download
-from tasks.index import index
+from tasks.index import freeze, index, test_of
 from tasks.log_mel import log_mel
 from tasks.plan import in_order, plan
 from tasks.policy import mapped_on, store_of
 from tasks.resample import resample
-from tasks.shard import shard, show_quarantine
+from tasks.shard import shard, show_data
 from tasks.start import fit_of, start
 
 THREADS: Any = ThreadPoolTaskRunner(max_workers=os.cpu_count() or 1)  # the libraries' C code lets go of the GIL
@@ -30,13 +31,16 @@ def prepare(recipe: Recipe, compact: bool = False) -> tuple[str, str]:
     """
     root = store_of(recipe)
     corpus = download(root, recipe.corpus, revision(recipe.corpus))
-    manifest = index(root, corpus, recipe.splits, recipe.gates, recipe.language)
+    rules = rules_of(recipe)
+    test = test_of(root, recipe.test_name, corpus, rules)
+    manifest = index(root, corpus, test, rules)
     parts = plan(root, corpus, manifest, compact)
-    model = start(root, recipe.model, recipe.language, recipe.training.seed, manifest)
+    model = start(root, recipe.model, recipe.token, recipe.training.seed, manifest, recipe.language_token == "new")
     n_mels, window = model.facts["n_mels"], model.facts["window"]
     with mapped_on(recipe.prepare.dask):
         audio = resample.map(unmapped(root), parts).result()
         features = log_mel.map(unmapped(root), parts, audio, n_mels, window, recipe.features.dtype).result()
-    dataset = shard(root, manifest, *in_order(audio, features), fit_of(model), recipe.language, recipe.gates, window)
-    show_quarantine(root, dataset)
+    dataset = shard(root, manifest, *in_order(audio, features), fit_of(model), recipe.token, recipe.gates, window)
+    test = freeze(root, recipe.test_name, test)
+    show_data(root, dataset)
     return model.key, dataset.key

@@ -12,6 +12,7 @@ from flows.server import Server, named_server
 from tasks.contracts.errors import ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact
+from tasks.shards.plan import SPLITS
 from tasks.store.objects import Store
 
 
@@ -66,7 +67,7 @@ def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterat
 
 
 def _describe_data(root: str, dataset: Artifact) -> Iterator[str]:
-    splits = ", ".join(f"{n} {split}" for split, n in dataset.facts["splits"].items())
+    splits = ", ".join(f"{dataset.facts['splits'][split]} {split}" for split in SPLITS)
     yield f"clips   {splits}; {dataset.facts['n_rejected']} in quarantine"
     yield f"shards  {len(dataset.facts['shards'])} with {dataset.facts['n_bytes'] / 1e6:.1f} MB"
     yield f"index   {_at(root, dataset, 'index.parquet')}"

@@ -21,9 +21,9 @@ def train(recipe: Recipe, start: str = "", dataset: str = "") -> tuple[str, str]
     root = store_of(recipe)
     start, dataset = (start, dataset) if dataset else prepare(recipe)
     model, data = sealed(root, "model", start), sealed(root, "dataset", dataset)
-    hearing = ("test", recipe.language, recipe.scoring.batch)
+    hearing = ("test", recipe.token, recipe.scoring.batch)
     before = transcribe_split(root, model, data, *hearing, "before")
-    checkpoint = train_model(root, model, data, recipe.language, recipe.training)
+    checkpoint = train_model(root, model, data, recipe.token, recipe.training)
     after = transcribe_split(root, checkpoint, data, *hearing, "after")
     report = write_report(root, recipe.up_to_the_report(), model, checkpoint, data, data.digest, before, after)
     return checkpoint.key, report.key

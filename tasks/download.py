@@ -4,7 +4,7 @@ import hashlib
 import itertools
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from tasks.contracts.errors import StoreError
-from tasks.contracts.recipe import Corpus
+from tasks.contracts.corpora import Corpus
+from tasks.contracts.errors import AudioError, StoreError
 from tasks.contracts.values import Artifact, File, Reject, plain
-from tasks.corpora import Recording, recordings
+from tasks.corpora import ABOUT, Recording, recordings
 from tasks.policy import step
 from tasks.shards.format import write_sound
 from tasks.store.artifacts import Draft, fetch_file, peek_all
@@ -28,12 +28,13 @@ from tasks.store.lines import to_lines
 from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
-VERSION = 2  # bumped when code changes the bytes
+VERSION = 3  # bumped when code changes the bytes
 PACK = 64 * 2**20  # bytes of recordings in one object
 AHEAD = 16  # recordings asked for at once: a bucket answers each after a while
-CLIPS = pa.schema(
-    [(name, pa.string()) for name in ("id", "text", "speaker", "split", "stamp", "recording", "pack")] + [("row", pa.int32())]
-)
+TOLD = ("id", "text", "speaker", "split", "stamp", "seconds", "language", "weight", "place")  # of a Recording
+NUMBERS = {"seconds": pa.float32(), "weight": pa.float32(), "place": pa.int64(), "row": pa.int32()}
+CLIPS = pa.schema({name: NUMBERS.get(name, pa.string()) for name in (*TOLD, *ABOUT, "recording", "pack", "row")})
+ROW = ("id", "stamp", "recording", "pack", "row")  # what is needed of it to find a recording
 ROWS = 2**14  # of that table in memory at once
 
 
@@ -50,7 +51,8 @@ class Place:
 def download(draft: Draft, corpus: Corpus, revision: dict[str, Any]) -> dict[str, Any]:
     """Read every row of the corpus; `revision` is what its source says would change it.
 
-    Recordings that an earlier revision of this corpus brought, unchanged since, are neither read nor stored again.
+    Recordings that an earlier revision of this corpus brought, unchanged since, are neither read nor stored again; those that must be read
+    to be known, from an archive or a stream, are not stored again if any corpus in the store has them.
     """
     earlier = _Earlier(draft.store, corpus)
     rejects: list[Reject] = []
@@ -64,12 +66,14 @@ def download(draft: Draft, corpus: Corpus, revision: dict[str, Any]) -> dict[str
                 if isinstance(row, Reject):
                     rejects.append(row)
                     continue
-                clip = {"id": row.id, "text": row.text, "speaker": row.speaker, "split": row.split, "stamp": row.stamp}
-                if isinstance(audio, Place):
+                clip = {name: getattr(row, name) for name in TOLD} | {name: row.about.get(name, "") for name in ABOUT}
+                place = audio if isinstance(audio, Place) else earlier.holder(hashlib.sha256(audio).hexdigest())
+                if place:
                     n_known += 1
-                    draft.adopt(audio.pack)
-                    add(clip | {"recording": audio.recording, "pack": audio.pack.name, "row": audio.row})
+                    draft.adopt(place.pack)
+                    add(clip | {"recording": place.recording, "pack": place.pack.name, "row": place.row})
                 else:
+                    assert isinstance(audio, bytes)
                     yield clip, audio
 
         def packed(name: str, clips: Iterator[tuple[dict[str, Any], bytes]]) -> Iterator[tuple[str, bytes]]:
@@ -105,6 +109,8 @@ def _read(corpus: Corpus, earlier: "_Earlier") -> Iterator[tuple[Recording | Rej
             return row, earlier.place(row.id, row.stamp) or row.read()
         except FileNotFoundError:
             return Reject(row.id, "download", "missing file", f"{row.id!r} went away while the corpus was read"), b""
+        except AudioError as refusal:
+            return Reject(row.id, "download", "unusable audio", str(refusal)), b""
 
     with ThreadPoolExecutor(AHEAD) as pool:
         rows = recordings(corpus)
@@ -115,39 +121,58 @@ def _read(corpus: Corpus, earlier: "_Earlier") -> Iterator[tuple[Recording | Rej
 
 
 class _Earlier:
-    """What earlier revisions of a corpus brought into the store, by id and stamp."""
+    """What is in the store already: recordings of earlier revisions of a corpus by id and stamp, those of any corpus by what they hold."""
 
     def __init__(self, store: Store, corpus: Corpus) -> None:
         spec = plain(corpus)
         made = [
-            artifact for artifact, made_from in peek_all(store, "corpus") if (made_from["corpus"], made_from["version"]) == (spec, VERSION)
+            (artifact, made_from["corpus"] == spec) for artifact, made_from in peek_all(store, "corpus") if made_from["version"] == VERSION
         ]
-        tables = [table for artifact in made if (table := _rows(store, artifact)) is not None]
-        self.rows = pa.concat_tables(tables) if tables else CLIPS.empty_table()
-        self.packs = {file.name: file for artifact in made for file in artifact.files}
-        # A dict of a million pairs would take 300 MB; sorted hashes take 16.
-        pairs = zip(self.rows["id"].to_pylist(), self.rows["stamp"].to_pylist(), strict=True)
-        hashes = np.fromiter(map(hash, pairs), np.int64, len(self.rows))
-        self.order = np.argsort(hashes, kind="stable")
-        self.hashes = hashes[self.order]
+        tables = [(table, is_own) for artifact, is_own in made if (table := _rows(store, artifact)) is not None]
+        self.packs = {file.name: file for artifact, _ in made for file in artifact.files}
+        self.rows = pa.concat_tables([CLIPS.empty_table().select(ROW), *(table for table, _ in tables)])
+        is_own = np.repeat([is_own for _, is_own in tables], [len(table) for table, _ in tables]).astype(bool)
+        pairs = zip(*(self.rows.filter(pa.array(is_own))[name].to_pylist() for name in ("id", "stamp")), strict=True)
+        self.by_stamp = _Hashes(pairs, np.flatnonzero(is_own))
+        self.by_content = _Hashes(self.rows["recording"].to_pylist(), np.arange(len(self.rows)))
         self.is_whole = cache(lambda file: store.holds(file.path, file.n_bytes, file.sha256, file.crc32c))
 
     def place(self, id: str, stamp: str) -> Place | None:
         """Return where this recording lies, if it has not changed since and its pack is whole."""
-        if not stamp or not len(self.hashes):
-            return None
-        for number in range(*np.searchsorted(self.hashes, [h := hash((id, stamp)), h + 1]).tolist()):
-            row = self.rows.slice(self.order[number], 1).to_pylist()[0]
+        return self._lies_at(self.by_stamp.rows((id, stamp)), {"id": id, "stamp": stamp}) if stamp else None
+
+    def holder(self, recording: str) -> Place | None:
+        """Return where a recording with this SHA-256 lies, if its pack is whole."""
+        return self._lies_at(self.by_content.rows(recording), {"recording": recording})
+
+    def _lies_at(self, rows: list[int], what: dict[str, str]) -> Place | None:
+        for number in rows:
+            row = self.rows.slice(number, 1).to_pylist()[0]
             pack = self.packs.get(row["pack"])
-            if (row["id"], row["stamp"]) == (id, stamp) and pack and self.is_whole(pack):
+            if what.items() <= row.items() and pack and self.is_whole(pack):
                 return Place(row["recording"], pack, row["row"])
         return None
+
+
+class _Hashes:
+    """Finds rows by a value of theirs. A dict of a million pairs would take 300 MB; sorted hashes take 16."""
+
+    def __init__(self, values: Iterable[Any], rows: np.ndarray) -> None:
+        hashes = np.fromiter(map(hash, values), np.int64, len(rows))
+        order = np.argsort(hashes, kind="stable")
+        self.hashes, self.numbers = hashes[order], rows[order]
+
+    def rows(self, value: Any) -> list[int]:
+        """Return the rows that may have this value."""
+        first, last = np.searchsorted(self.hashes, [h := hash(value), h + 1])
+        found: list[int] = self.numbers[first:last].tolist()
+        return found
 
 
 def _rows(store: Store, corpus: Artifact) -> pa.Table | None:
     """Return what a revision says of its recordings; None if that cannot be read, then they are read again."""
     try:
-        return pq.read_table(fetch_file(store, corpus.file("clips.parquet")), columns=["id", "stamp", "recording", "pack", "row"])
+        return pq.read_table(fetch_file(store, corpus.file("clips.parquet")), columns=list(ROW))
     except (StoreError, FileNotFoundError):
         return None
 

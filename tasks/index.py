@@ -1,131 +1,154 @@
 """Index a corpus: which clip may be used, and in which split. What cannot be used goes into quarantine, with its reason."""
 
 import hashlib
+import json
 import logging
-import re
-import unicodedata
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import asdict
-from functools import cache
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from prefect.client.schemas import State
 
-from tasks.contracts.errors import CorpusError
-from tasks.contracts.recipe import Gates, Splits
+from tasks.contracts.errors import CorpusError, StoreError
 from tasks.contracts.values import Artifact, Reject
-from tasks.corpora.letters import foreign_letters
-from tasks.policy import step
-from tasks.shards.plan import SPLITS, choose_split, sample
-from tasks.store.artifacts import Draft, fetch_file
+from tasks.corpora import ABOUT, EXCUSED
+from tasks.corpora.choose import ROWS, Choice, Rules, choose
+from tasks.policy import found, step, task_of
+from tasks.store.artifacts import Draft, fetch_file, load
 from tasks.store.lines import from_lines, to_lines
+from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
-CONTROL = re.compile(r"<\|.*?\|>")  # would become a token that ends the label, or changes its language
-ROWS = 2**14  # of a table as Python values at once; the rest is Arrow, a tenth as large
-MANIFEST = pa.schema([(name, pa.string()) for name in ("id", "split", "text", "speaker", "recording")])
+CHOSEN = ("id", "split", "text", "speaker", "recording", "language", "place", "seconds", "weight", *ABOUT)  # columns of a corpus
+NUMBERS = {"seconds": pa.float32(), "weight": pa.float32()}
+MANIFEST = pa.schema({name: NUMBERS.get(name, pa.string()) for name in CHOSEN if name != "place"})
+TEST = pa.schema({"id": pa.string(), "recording": pa.string()})
 
 
-@step("manifest", version=2)
-def index(draft: Draft, corpus: Artifact, splits: Splits, gates: Gates, language: str) -> dict[str, Any]:
-    """Write the manifest, a row per clip that may be used, and the quarantine. Sound is not looked at here."""
-    rejects = [Reject(**row) for row in from_lines(fetch_file(draft.store, corpus.file("rejects.jsonl")).read_bytes())]
-    clips = _accept(fetch_file(draft.store, corpus.file("clips.parquet")), gates, language, rejects)
-    split_of = _assign(clips, splits)
-    chosen = {split: _choose(clips, np.flatnonzero(split_of == number), split, splits, gates.max_same_text, rejects)
-              for number, split in enumerate(SPLITS)}  # fmt: skip
-    counts = {split: len(rows) for split, rows in chosen.items()}
-    for split, n_clips in counts.items():
-        if not n_clips:
-            raise CorpusError(
-                f"no clips in split {split!r}: of {len(clips) + len(rejects)} rows {len(rejects)} are in quarantine ({_reasons(rejects)}), "
-                f"the rest are {counts}; give the table a split column, or raise splits.{'test' if split == 'test' else 'dev'}, "
-                "or set splits.by to clip if there are few speakers"
-            )
+@step("test", version=1)
+def draw_test(draft: Draft, corpus: Artifact, rules: Rules) -> dict[str, Any]:
+    """Write which clips the rules draw for the test."""
+    choice = _choose(draft.store, corpus, rules, None)
+    _refuse_empty_splits(choice, _rejects(draft.store, corpus) + choice.rejects, corpus)
+    clips = choice.clips.take(choice.rows["test"])
+    with draft.staged("test.parquet") as path:
+        pq.write_table(clips.select(TEST.names).cast(TEST), path)
+    return {"n_clips": len(clips)}
+
+
+def find_test(root: str, name: str, corpus: Artifact, rules: Rules) -> Artifact | State[Artifact]:
+    """Return the test set that was frozen under this name, else the one that the rules draw.
+
+    Whatever becomes of the corpus, its releases and the rules: trainings of one name are scored on the same clips.
+    """
+    test = frozen_test(Store(root), name)
+    drawn: Artifact | State[Artifact] = found(f"the test frozen as {name!r}", test) if test else draw_test.fn(root, corpus, rules)
+    return drawn
+
+
+test_of = task_of(find_test, "test", name="draw-test", task_run_name="draw-test-{name}")
+
+
+def frozen_test(store: Store, name: str) -> Artifact | None:
+    """Return the test set that was frozen under this name, if there is one.
+
+    Raises:
+        StoreError: if there is, and it is damaged: another one would silently take its place.
+    """
+    try:
+        return load(store, "test", json.loads(store.read(_frozen_at(name)))["test"])
+    except FileNotFoundError:
+        return None
+    except StoreError as error:
+        raise StoreError(f"the frozen test {name!r}: {error}; or freeze another one under a new name: splits.frozen") from error
+
+
+def freeze_test(root: str, name: str, test: Artifact) -> Artifact | State[Artifact]:
+    """Make `test` the test set of this name, now that a data set was made with it, and return it; if it is already, do nothing.
+
+    Raises:
+        StoreError: if another one was frozen in the meantime.
+    """
+    store, path = Store(root), _frozen_at(name)
+    if store.exists(path) and json.loads(store.read(path))["test"] == test.key:
+        return found(store.uri(path), test)
+    store.create(path, json.dumps({"name": name, "test": test.key, "clips": test.facts["n_clips"]}, indent=1).encode())
+    log.info("test %r: frozen with %d clips", name, test.facts["n_clips"])
+    return test
+
+
+freeze = task_of(freeze_test, "frozen", name="freeze-test", task_run_name="freeze-test-{name}")
+
+
+def _frozen_at(name: str) -> str:
+    return f"frozen/{name}.json"
+
+
+@step("manifest", version=3)
+def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[str, Any]:
+    """Write the manifest, a row per clip that may be used, and the quarantine. Sound is not looked at here.
+
+    Args:
+        draft: where to.
+        corpus: all its rows.
+        test: the frozen test.
+        rules: the recipe's.
+    """
+    frozen = pq.read_table(fetch_file(draft.store, test.file("test.parquet")))
+    frozen_of = dict(zip(frozen["id"].to_pylist(), frozen["recording"].to_pylist(), strict=True))
+    choice = _choose(draft.store, corpus, rules, frozen_of)
+    rejects = _rejects(draft.store, corpus) + choice.rejects
+    _refuse_empty_splits(choice, rejects, corpus)
+
     words = hashlib.sha256()
     with draft.staged("manifest.parquet") as path, pq.ParquetWriter(path, MANIFEST) as table:
-        for split, rows in chosen.items():
+        for split, rows in choice.rows.items():
             for start in range(0, len(rows), ROWS):
-                some = clips.take(rows[start : start + ROWS])
+                some = choice.clips.take(rows[start : start + ROWS])
                 some = some.set_column(some.schema.get_field_index("split"), "split", pa.array([split] * len(some), pa.string()))
                 table.write_table(some.select(MANIFEST.names).cast(MANIFEST))
                 if split == "train":
                     words.update("\n".join(some["text"].to_pylist()).encode() + b"\n")
     draft.write("quarantine.jsonl", to_lines(asdict(reject) for reject in rejects))
-    log.info("%d clips to train on, %d dev, %d test; %d in quarantine", *counts.values(), len(rejects))
-    n_rows = corpus.facts["n_clips"] + corpus.facts["n_rejected"]
-    return {"splits": counts, "n_rows": n_rows, "n_rejected": len(rejects), "training_words": words.hexdigest(), "corpus": corpus.key}
+    log.info("%d clips to train on, %d dev, %d test; %d in quarantine, %d not drawn", *choice.counts.values(), len(rejects), choice.n_left)
+    for leak in choice.leaks:
+        log.info("leak: %(clips)d clips of %(split)s share their %(what)s with %(with)s; removed: %(removed)s", leak)
+    return {
+        "splits": choice.counts,
+        "n_rows": corpus.facts["n_clips"] + corpus.facts["n_rejected"],
+        "n_rejected": len(rejects),
+        "n_excused": sum(each.reason in EXCUSED for each in rejects),
+        "n_left": choice.n_left,
+        "leaks": choice.leaks,
+        "language": rules.language,
+        "training_words": words.hexdigest(),
+        "corpus": corpus.key,
+        "test": test.key,
+    }
 
 
-def _accept(path: Path, gates: Gates, language: str, rejects: list[Reject]) -> pa.Table:
-    """Return the rows with usable words and an id of their own, texts in NFC; add the others to `rejects`."""
-
-    def refusal(text: str) -> tuple[str, str] | None:
-        if CONTROL.search(text):
-            return "control text", f"{text!r:.80} holds one of Whisper's special tokens"
-        if not text:
-            return "empty text", "no words beside the recording"
-        if foreign := foreign_letters(text, language, gates.alphabet):
-            return "foreign letters", f"{text!r:.80}: {foreign} not of the language's alphabet; see gates.alphabet"
-        return None
-
-    accepted = []
-    for batch in pq.ParquetFile(path, read_dictionary=["speaker", "split"]).iter_batches(ROWS, columns=MANIFEST.names):
-        texts = [" ".join(unicodedata.normalize("NFC", text).split()) for text in batch["text"].to_pylist()]
-        refusals = [refusal(text) for text in texts]
-        rejects += [Reject(id, "index", *why) for id, why in zip(batch["id"].to_pylist(), refusals, strict=True) if why]
-        batch = batch.set_column(batch.schema.get_field_index("text"), "text", pa.array(texts, pa.string()))
-        accepted.append(batch.filter(pa.array([why is None for why in refusals])))
-    clips = pa.Table.from_batches(accepted).unify_dictionaries() if accepted else MANIFEST.empty_table()
-    numbers = np.asarray(pc.dictionary_encode(clips["id"]).unify_dictionaries().combine_chunks().indices) if len(clips) else np.empty(0)
-    _, first = np.unique(numbers, return_index=True)
-    again = np.setdiff1d(np.arange(len(clips)), first)
-    why = "an earlier row has the same recording; the first one is kept"
-    rejects += [Reject(id, "index", "double id", why) for id in clips["id"].take(again).to_pylist()]
-    return clips.take(np.sort(first)) if len(again) else clips
+def _rejects(store: Store, corpus: Artifact) -> list[Reject]:
+    """Return what the source refused."""
+    return [Reject(**row) for row in from_lines(fetch_file(store, corpus.file("rejects.jsonl")).read_bytes())]
 
 
-def _assign(clips: pa.Table, splits: Splits) -> np.ndarray:
-    """Return for each row the number of its split.
-
-    A corpus that comes with a test split but no dev split gets its dev clips out of train, and the other way round.
-    """
-    given = set(clips["split"].unique().to_pylist())
-    share = {"dev": 0.0 if "dev" in given else splits.dev, "test": 0.0 if "test" in given else splits.test}
-    choose: Callable[..., str] = cache(choose_split) if splits.by == "speaker" else choose_split  # few speakers say many clips
-
-    def decide(id: str, speaker: str, split: str) -> int:
-        fixed = split if split != "train" or not any(share.values()) else ""
-        who = "" if speaker and splits.by == "speaker" else id
-        return SPLITS.index(choose(who, speaker, fixed, share["dev"], share["test"], splits.by, splits.seed))
-
-    numbers = [np.fromiter(map(decide, *(batch[name].to_pylist() for name in ("id", "speaker", "split"))), np.int8, len(batch))
-               for batch in clips.to_batches(max_chunksize=ROWS)]  # fmt: skip
-    return np.concatenate([np.empty(0, np.int8), *numbers])
+def _choose(store: Store, corpus: Artifact, rules: Rules, frozen: dict[str, str] | None) -> Choice:
+    table = pq.ParquetFile(fetch_file(store, corpus.file("clips.parquet")), read_dictionary=["speaker", "split", "corpus", "language"])
+    return choose(table.iter_batches(ROWS, columns=list(CHOSEN)), rules, frozen)
 
 
-def _choose(clips: pa.Table, rows: np.ndarray, split: str, splits: Splits, max_same_text: int, rejects: list[Reject]) -> np.ndarray:
-    """Return those of the rows of a split that are to be used."""
-    if max_same_text and split == "train":  # the same sentence again and again is learnt by heart
-        said: Counter[str] = Counter()
-        keep = np.ones(len(rows), bool)
-        for place, (id, text) in enumerate(zip(*(clips[name].take(rows).to_pylist() for name in ("id", "text")), strict=True)):
-            said[text] += 1
-            if said[text] > max_same_text:
-                keep[place] = False
-                why = f"{max_same_text} clips before it say the same; see gates.max_same_text"
-                rejects.append(Reject(id, "index", "double text", why))
-        rows = rows[keep]
-    most = {"train": splits.max_train, "dev": 0, "test": splits.max_test}[split]
-    if most and len(rows) > most:
-        wanted = sample(ids := clips["id"].take(rows).to_pylist(), most, splits.seed)
-        rows = rows[[id in wanted for id in ids]]
-    return rows
+def _refuse_empty_splits(choice: Choice, rejects: list[Reject], corpus: Artifact) -> None:
+    counts = choice.counts
+    for split, n_clips in counts.items():
+        if not n_clips:
+            n_rows = corpus.facts["n_clips"] + corpus.facts["n_rejected"]
+            raise CorpusError(
+                f"no clips in split {split!r}: of {n_rows} rows {len(rejects)} are in quarantine ({_reasons(rejects)}), "
+                f"the rest are {counts}; give the table a split column, or raise splits.{'test' if split == 'test' else 'dev'}, "
+                "or set splits.by to clip if there are few speakers, or leaks to keep if everybody is in every split on purpose"
+            )
 
 
 def _reasons(rejects: list[Reject]) -> str:

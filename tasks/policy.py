@@ -127,11 +127,11 @@ def step(
     return decorate
 
 
-def task_of(function: Callable[P, Any], kind: str, **options: Any) -> Step[P, Any]:
+def task_of(function: Callable[P, R | State[R]], kind: str, **options: Any) -> Step[P, R]:
     """Make a Prefect task of a function that may return `found(...)`: the artifact's address is the cache, accidents are retried."""
     name = function.__name__.replace("_", "-")
-    task: Step[P, Any] = Step(
-        function,
+    task: Step[P, R] = Step(
+        function,  # type: ignore[arg-type]  # a state gives its value too
         cache_policy=NO_CACHE,
         persist_result=False,
         retries=len(DELAYS),

@@ -20,6 +20,7 @@ from tasks.audio import SAMPLE_RATE
 from tasks.contracts.errors import CorpusError
 from tasks.contracts.recipe import Gates
 from tasks.contracts.values import Artifact, Reject, fingerprint
+from tasks.corpora import ABOUT
 from tasks.model.tokens import label_ids, prefix_ids
 from tasks.policy import step
 from tasks.shards.gates import refusals
@@ -31,16 +32,19 @@ from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
 FIGURES = ("peak", "clipped", "silence", "snr")
-INDEX = pa.schema([("id", pa.string()), ("split", pa.string()), ("text", pa.string()), ("speaker", pa.string()), ("seconds", pa.float32()),
-                   *((name, pa.float32()) for name in FIGURES), ("recording", pa.string()), ("n_frames", pa.int32()),
-                   ("fill", pa.float32()), ("shard", pa.string()), ("row", pa.int32()), ("path", pa.string()), ("offset", pa.int64()),
-                   ("sound_row", pa.int32())])  # fmt: skip
+INDEX = pa.schema(
+    {name: pa.string() for name in ("id", "split", "text", "speaker", "language", *ABOUT)}
+    | {name: pa.float32() for name in ("weight", "seconds", *FIGURES)}
+    | {"recording": pa.string(), "n_frames": pa.int32(), "fill": pa.float32(), "shard": pa.string(), "row": pa.int32(), "path": pa.string()}
+    | {"offset": pa.int64(), "sound_row": pa.int32()}
+)
+CONTENT = ("id", "split", "text", "speaker", "recording", "language", "weight")  # what of a clip decides a training
 SETTINGS = ("version", "n_mels", "window", "dtype")  # of a shard
 ROWS = 2**14  # of a table as Python values at once
 FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute what begins so
 
 
-@step("dataset", version=2)
+@step("dataset", version=3)
 def shard(
     draft: Draft, manifest: Artifact, audio: list[Artifact], features: list[Artifact], fit: Fit, language: str, gates: Gates, window: int
 ) -> dict[str, Any]:
@@ -52,15 +56,16 @@ def shard(
         audio: shelves that together hold their recordings at 16 kHz.
         features: the shards of these shelves, in the same order.
         fit: the tokenizer and the longest label.
-        language: of the labels' prefix.
+        language: whose token is in the labels' prefix.
         gates: what a clip must be like.
         window: samples that the model hears at once.
     """
     clips = _join(draft, manifest, audio, features)
-    refused = refusals(clips, gates, window, _long_labels(draft, clips["text"], fit, language))
+    refused = refusals(clips, gates, window, _long_labels(draft, clips, fit, language, manifest.facts["language"]))
     rejects = [Reject(**row) for row in from_lines(fetch_file(draft.store, manifest.file("quarantine.jsonl")).read_bytes())]
     rejects += [Reject(clips["id"][row].as_py(), "shard", *refused[row]) for row in sorted(refused)]
     kept = np.setdiff1d(np.arange(len(clips)), list(refused))
+    kept = kept[_order(clips.take(kept))]  # in whatever order a source gives its clips, training sees them in this one
     split_of, seconds = (np.asarray(clips[name].take(kept)) for name in ("split", "seconds"))
     counts = {split: int((split_of == split).sum()) for split in SPLITS}
     _refuse_leftovers(counts, rejects, _share_refused(manifest, len(refused), len(clips)), gates.max_rejected)
@@ -72,8 +77,8 @@ def shard(
             rows = clips.take(kept[start : start + ROWS]).select(INDEX.names).cast(INDEX)
             table.write_table(rows)
             used |= set(rows["shard"].unique().to_pylist())
-            for row in zip(*(rows[name].to_pylist() for name in ("id", "split", "text", "speaker", "recording")), strict=True):
-                examples.update("\0".join((*row, "\n")).encode())
+            for row in zip(*(rows[name].to_pylist() for name in CONTENT), strict=True):
+                examples.update("\0".join((*map(str, row), "\n")).encode())
     draft.write("quarantine.csv", _table(rejects))
 
     shards = {each.key[:12]: (each, shelf) for each, shelf in zip(features, audio, strict=True) if each.key[:12] in used}
@@ -82,8 +87,10 @@ def shard(
     return {
         "splits": counts,
         "hours": hours,
+        "language": manifest.facts["language"],
         "n_rejected": len(rejects),
         "rejected": dict(Counter(each.reason for each in rejects)),
+        "leaks": manifest.facts["leaks"],
         "n_bytes": sum(each.facts["n_bytes"] for each, _ in shards.values()),
         "content": fingerprint([examples.hexdigest(), _settings(audio, "version"), _settings(features, *SETTINGS)]),
         "shards": {name: astuple(each.file("shard.arrow")) for name, (each, _) in shards.items()},
@@ -91,6 +98,13 @@ def shard(
         "refers_to": {"corpus": [manifest.facts["corpus"]], "manifest": [manifest.key],
                       "audio": [each.key for each in audio], "features": [each.key for each in features]},
     }  # fmt: skip
+
+
+def _order(clips: pa.Table) -> np.ndarray:
+    """Return the rows by split, and in a split by id."""
+    by_id: np.ndarray = pc.sort_indices(clips["id"]).to_numpy()
+    split_of = pc.index_in(clips["split"], value_set=pa.array(SPLITS)).to_numpy()
+    return by_id[np.argsort(split_of[by_id], kind="stable")]
 
 
 def _join(draft: Draft, manifest: Artifact, audio: list[Artifact], features: list[Artifact]) -> pa.Table:
@@ -115,6 +129,7 @@ def _join(draft: Draft, manifest: Artifact, audio: list[Artifact], features: lis
     of_shard = pa.array(np.repeat(np.arange(len(features), dtype=np.int32), [each.facts["n_clips"] for each in features])).take(place)
     for name, values in (("shard", [each.key[:12] for each in features]), ("path", [each.file("shard.arrow").path for each in features])):
         clips = clips.append_column(name, pa.DictionaryArray.from_arrays(of_shard, values))
+    clips = clips.rename_columns({"seconds": "told"})  # by the source
     return clips.append_column("seconds", pc.divide(pc.cast(clips["n_samples"], pa.float32()), float(SAMPLE_RATE)))
 
 
@@ -122,11 +137,12 @@ def _settings(artifacts: list[Artifact], *names: str) -> list[str]:
     return sorted({fingerprint([each.facts[name] for name in names]) for each in artifacts})
 
 
-def _long_labels(draft: Draft, texts: pa.ChunkedArray, fit: Fit, language: str) -> dict[int, tuple[str, str]]:
-    """Return the rows whose labels the model cannot take."""
+def _long_labels(draft: Draft, clips: pa.Table, fit: Fit, token: str, language: str) -> dict[int, tuple[str, str]]:
+    """Return the rows whose labels the model cannot take; ModelError if it does not know a language that is spoken in one."""
     tokenizer = WhisperTokenizer.from_pretrained(fetch(draft.store, fit.model))
-    prefix = prefix_ids(tokenizer, language, fit.multilingual)
-    long = {}
+    spoken = [token if each == language else each for each in clips["language"].unique().to_pylist()]
+    prefix = max((prefix_ids(tokenizer, each, fit.multilingual) for each in spoken), key=len)
+    long, texts = {}, clips["text"]
     for start in range(0, len(texts), ROWS):
         for row, text in enumerate(texts.slice(start, ROWS).to_pylist(), start):
             if len(text.encode()) + len(prefix) + 1 > fit.max_tokens:  # a token is at least a byte
@@ -136,13 +152,17 @@ def _long_labels(draft: Draft, texts: pa.ChunkedArray, fit: Fit, language: str) 
     return long
 
 
-def show_quarantine(root: str, dataset: Artifact) -> None:
-    """Show in the Prefect UI how many clips are in quarantine, and why."""
+def show_data(root: str, dataset: Artifact) -> None:
+    """Show in the Prefect UI how many clips are in quarantine, and why, and what the splits share."""
     rows = [{"reason": reason, "clips": n} for reason, n in sorted(dataset.facts["rejected"].items(), key=lambda each: -each[1])]
     n_clips = dataset.facts["n_rejected"] + sum(dataset.facts["splits"].values())
     where = Store(root).uri(dataset.file("quarantine.csv").path)
     words = f"{dataset.facts['n_rejected']} of {n_clips} clips are in quarantine. Each with its reason: {where}"
     create_table_artifact(rows or [{"reason": "none", "clips": 0}], key="quarantine", description=words)
+    leaks = [{"in": each["split"], "shares its": each["what"], "with": each["with"], "clips": each["clips"],
+              "done": "removed" if each["removed"] else "kept"} for each in dataset.facts["leaks"]]  # fmt: skip
+    create_table_artifact(leaks or [{"in": "no split shares a speaker, a sentence or a file with another"}], key="leaks",
+                          description="What splits shared. A score is worth what its test does not share with train.")  # fmt: skip
 
 
 def _table(rejects: list[Reject]) -> bytes:
@@ -157,7 +177,8 @@ def _table(rejects: list[Reject]) -> bytes:
 
 def _share_refused(manifest: Artifact, n_refused: int, n_clips: int) -> float:
     """Return the share of the corpus' rows that cannot be used, as if those that were not drawn sounded like those that were."""
-    n_before, n_rows = manifest.facts["n_rejected"], manifest.facts["n_rows"]
+    excused = manifest.facts["n_excused"]
+    n_before, n_rows = manifest.facts["n_rejected"] - excused, manifest.facts["n_rows"] - excused
     return float((n_before * n_clips + (n_rows - n_before) * n_refused) / (n_rows * n_clips))
 
 

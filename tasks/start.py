@@ -34,18 +34,37 @@ def fit_of(model: Artifact) -> Fit:
     return Fit(model.file("tokenizer.json").sha256, model.facts["max_tokens"], model.facts["multilingual"], model)
 
 
-def start(root: str, model: Model, language: str, seed: int, manifest: Artifact) -> Artifact:
-    """Return the model to start from: the recipe's checkpoint, or a new one with a tokenizer for the manifest's texts."""
+def start(root: str, model: Model, language: str, seed: int, manifest: Artifact, is_added: bool = False) -> Artifact:
+    """Return the model to start from: the recipe's checkpoint, or a new one with a tokenizer for the manifest's texts.
+
+    Args:
+        root: of the store.
+        model: the recipe's section.
+        language: in whose token the labels are written.
+        seed: of new weights.
+        manifest: the clips.
+        is_added: the checkpoint has no token for the language, and gets one.
+    """
     if isinstance(model, Pretrained):
-        return fetch_model(root, model, checkpoint_revision(model.name, model.revision))
+        commit = checkpoint_revision(model.name, model.revision)
+        return fetch_and_add(root, model, commit, language) if is_added else fetch_model(root, model, commit)
     return new_model(root, model, language, seed, manifest.facts["training_words"], manifest)
 
 
 @step("model", version=1, task_run_name="fetch-{model.name}")
 def fetch_model(draft: Draft, model: Pretrained, commit: str) -> dict[str, Any]:
     """Copy a checkpoint into the store, at one commit."""
-    folder = locate_checkpoint(model.name, commit if commit.isalnum() else model.revision)
-    return _write(draft, folder) | {"name": model.name, "commit": commit, "is_new": False}
+    return _write(draft, _locate(model, commit)) | {"name": model.name, "commit": commit, "is_new": False}
+
+
+@step("model", version=1, task_run_name="fetch-{model.name}-and-add-{language}")
+def fetch_and_add(draft: Draft, model: Pretrained, commit: str, language: str) -> dict[str, Any]:
+    """Copy a checkpoint into the store, at one commit, with a token for a language that Whisper does not know."""
+    from tasks.model.whisper import add_language  # here: it loads the model's code, which few runs need to prepare
+
+    with tempfile.TemporaryDirectory() as folder:
+        add_language(_locate(model, commit), Path(folder), language)
+        return _write(draft, Path(folder)) | {"name": model.name, "commit": commit, "is_new": False, "added": language}
 
 
 @step("model", version=2, neutral=("manifest",))
@@ -56,6 +75,10 @@ def new_model(draft: Draft, model: Scratch, language: str, seed: int, words: str
     with tempfile.TemporaryDirectory() as folder:
         new_checkpoint(Path(folder), texts, language=language, seed=seed, **model.model_dump(exclude={"kind"}))
         return _write(draft, Path(folder)) | {"name": "a new model", "commit": "", "is_new": True}
+
+
+def _locate(model: Pretrained, commit: str) -> Path:
+    return locate_checkpoint(model.name, commit if commit.isalnum() else model.revision)
 
 
 def _write(draft: Draft, folder: Path) -> dict[str, Any]:

@@ -4,53 +4,26 @@ Defaults work on a laptop. Secrets are never here: they come from the environmen
 """
 
 import re
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic_core import PydanticCustomError
 
+from tasks.contracts.corpora import Corpus, EspeakCorpus
 from tasks.contracts.errors import RecipeError
-from tasks.contracts.languages import LANGUAGES
+from tasks.contracts.languages import EVERYWHERE, LANGUAGES, about, code_of
+from tasks.contracts.section import Section
 
 
-class Section(BaseModel):
-    """Frozen, and closed: a key that nobody knows is a typing error, not a wish."""
+class Text(Section):
+    """What is done to the words before they are learnt. Without a wish: Unicode NFC and single spaces, nothing else."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
-
-
-class EspeakCorpus(Section):
-    """Swedish sentences of a small grammar, spoken on the spot by eSpeak NG. Synthetic voices, for the demonstration only."""
-
-    kind: Literal["espeak"] = "espeak"
-    n_train: int = Field(2000, ge=20, le=20_000)
-    """Sentences to train on, spread over the training voices"""
-    n_dev: int = Field(60, ge=4, le=2_000)
-    """Sentences to choose the checkpoint on, by voices of their own"""
-    n_test: int = Field(150, ge=4, le=2_000)
-    """Sentences to score once, by voices heard nowhere else"""
-    seed: int = Field(0, ge=0)
-    """Which sentences, and who says them"""
-
-
-class FolderCorpus(Section):
-    """Recordings with a table beside them: CSV, TSV or JSON Lines; columns are guessed unless named."""
-
-    kind: Literal["folder"] = "folder"
-    path: str = Field(min_length=1)
-    """The folder or the table: a local path or any fsspec address"""
-    table: str = ""
-    """The table's name in the folder; empty: manifest, metadata or index with .csv, .tsv or .jsonl"""
-    audio_column: str = ""
-    """The column with the recording's path; empty: guessed"""
-    text_column: str = ""
-    """The column with the words; empty: guessed"""
-    speaker_column: str = ""
-    """The column with the speaker; empty: guessed, and clips may have none; -: not used"""
-    split_column: str = ""
-    """The column with train, dev (or validation) and test; empty: guessed, and clips may have none; -: not used"""
-
-
-Corpus = Annotated[EspeakCorpus | FolderCorpus, Field(discriminator="kind")]
+    case: Literal["keep", "lower"] = "keep"
+    """lower: all letters small"""
+    punctuation: Literal["keep", "remove"] = "keep"
+    """remove: only letters, digits and the apostrophes within words are left"""
+    quotes: Literal["keep", "unwrap"] = "keep"
+    """unwrap: take off quotation marks around the whole sentence, an artefact of CSV in older corpora"""
 
 
 class Splits(Section):
@@ -63,10 +36,25 @@ class Splits(Section):
     by: Literal["speaker", "clip"] = "speaker"
     """Keep speakers apart (clips without a speaker count as their own)"""
     max_train: int = Field(0, ge=0)
-    """At most so many training clips, drawn by the seed; 0: all"""
+    """At most so many training clips, drawn by the seed, stratified by speaker; 0: all"""
     max_test: int = Field(0, ge=0)
-    """At most so many test clips, drawn by the seed; 0: all"""
+    """At most so many test clips, drawn by the seed, stratified by speaker; 0: all"""
+    subset: Literal["drawn", "first"] = "drawn"
+    """first: the first rows instead of drawn ones; those are often a few speakers, so only to repeat what others did"""
+    frozen: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
+    """Name of the test set, which is stored the first time and used ever after; empty: the recipe's name"""
     seed: int = Field(0, ge=0)
+
+
+class Leaks(Section):
+    """What train shares with dev or test, and dev with test, makes a score better than the model. It is always reported."""
+
+    speaker: Literal["remove", "keep"] = "remove"
+    """Clips by a speaker who is also in test (or dev)"""
+    text: Literal["remove", "keep"] = "remove"
+    """Clips with a sentence that is also in test (or dev); compared without case and punctuation"""
+    sound: Literal["remove", "keep"] = "remove"
+    """Clips of the same file as one in test (or dev); the same sound in other files is seen to by gates.same_sound"""
 
 
 class Gates(Section):
@@ -86,6 +74,8 @@ class Gates(Section):
     """A larger share of silence is refused"""
     min_snr: float = Field(0.0, ge=-20, le=100)
     """A lower estimate of signal to noise, in dB, is refused: below 0 it is steady noise, a hum or a tone, and no speech"""
+    length_slack: float = Field(0.1, ge=0, le=30)
+    """Seconds (or 2 %, if that is more) by which a clip may differ from the length that its source gives; 0: not compared"""
     alphabet: str = ""
     """The letters that may stand in a text; empty: those of the language's script and Latin ones; any: all"""
     max_same_text: int = Field(0, ge=0)
@@ -228,9 +218,13 @@ class Recipe(Section):
     name: str = Field("viska", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
     """What people call this run, and its report"""
     language: str = "sv"
-    """Language of the recordings as Whisper writes it: sv, en, de"""
+    """Language of the recordings: as Whisper writes it (sv, en, de), its name, or as Common Voice (sv-SE) or FLEURS (sv_se) write it"""
+    language_token: str = ""
+    """For a language that Whisper does not know: the one whose token it borrows, such as fi; or new, for a token of its own"""
     corpus: Corpus = EspeakCorpus()
+    text: Text = Text()
     splits: Splits = Splits()
+    leaks: Leaks = Leaks()
     gates: Gates = Gates()
     model: Model = Scratch()
     features: Features = Features()
@@ -244,9 +238,34 @@ class Recipe(Section):
     @field_validator("language")
     @classmethod
     def _language_is_known(cls, language: str) -> str:
-        if language not in LANGUAGES:
-            raise ValueError(f"not one of Whisper's languages: {' '.join(sorted(LANGUAGES))}")
-        return language
+        return code_of(language)
+
+    @field_validator("language_token")
+    @classmethod
+    def _token_is_one_of_whispers(cls, token: str) -> str:
+        code = token if token in ("", "new") else code_of(token)
+        if code not in (*LANGUAGES, "", "new"):
+            raise ValueError(f"not one of Whisper's: {about(code)}; expected a language whose token is borrowed, such as fi, or new")
+        return code
+
+    @model_validator(mode="after")
+    def _language_has_a_token(self) -> "Recipe":
+        if self.language in EVERYWHERE and self.language_token:
+            raise _at("language_token", self.language_token, f"must be empty: Whisper knows {self.language}")
+        if self.language not in LANGUAGES and not self.language_token:
+            wish = "language_token is missing: a language whose token it borrows, such as fi, or new for one of its own"
+            raise _at("language", self.language, f"{about(self.language)}. Whisper does not know it, and {wish}")
+        return self
+
+    @property
+    def token(self) -> str:
+        """The code in the language token that training and decoding use."""
+        return self.language if self.language_token in ("", "new") else self.language_token
+
+    @property
+    def test_name(self) -> str:
+        """The name under which the test set is frozen."""
+        return self.splits.frozen or self.name
 
     def identity(self) -> dict[str, Any]:
         """Stand for the recipe in the fingerprint of a step that reads it: where things lie decides no bytes."""
@@ -257,7 +276,17 @@ class Recipe(Section):
         return self.model_dump(mode="json", exclude={"store": True, "prepare": True, "release": True, "scoring": {"batch"}})
 
 
-KINDS = {"corpus": ("espeak", "folder"), "model": ("pretrained", "scratch")}
+def _at(field: str, value: str, message: str) -> ValidationError:
+    """Return a refusal of one field by a rule that needs several."""
+    refusal = PydanticCustomError("value_error", "{message}", {"message": message})
+    return ValidationError.from_exception_data("Recipe", [{"type": refusal, "loc": (field,), "input": value}])
+
+
+def _kinds(union: Any) -> tuple[str, ...]:
+    return tuple(each.model_fields["kind"].default for each in get_args(get_args(union)[0]))
+
+
+KINDS = {"corpus": _kinds(Corpus), "model": _kinds(Model)}
 
 
 def read_recipe(values: dict[str, Any]) -> Recipe:

@@ -19,8 +19,8 @@ import espeakng_loader
 import numpy as np
 import soundfile
 
+from tasks.contracts.corpora import EspeakCorpus
 from tasks.contracts.errors import CorpusError
-from tasks.contracts.recipe import EspeakCorpus
 from tasks.corpora import Recording
 
 VERSION = 1  # of the grammar and the voices below

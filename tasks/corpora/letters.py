@@ -6,6 +6,8 @@ Without an alphabet of its own a language is held to its script. Latin letters a
 import unicodedata
 from functools import cache
 
+from tasks.contracts.languages import LANGUAGES
+
 # The languages that are not written in Latin letters alone, with the first word of their letters' Unicode names.
 SCRIPTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys("ru uk bg mk be kk mn tg tt ba".split(), ("CYRILLIC",)),
@@ -28,9 +30,10 @@ def foreign_letters(text: str, language: str, alphabet: str = "") -> str:
     Args:
         text: in NFC.
         language: as Whisper writes it.
-        alphabet: the letters that belong, in either case; empty: those of the language's script and Latin ones; "any": all.
+        alphabet: the letters that belong, in either case; empty: those of the language's script and Latin ones, or all if Whisper does not
+            know the language; "any": all.
     """
-    if alphabet == "any" or (not alphabet and text.isascii()):
+    if alphabet == "any" or (not alphabet and (text.isascii() or language not in LANGUAGES)):
         return ""
     allowed = frozenset(unicodedata.normalize("NFC", alphabet).casefold())
     return "".join(dict.fromkeys(letter for letter in text if _is_foreign(letter, language, allowed)))

@@ -9,7 +9,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader
 
 from tasks.contracts.errors import ReleaseError
-from tasks.contracts.languages import HUB
+from tasks.contracts.languages import hub
+from tasks.contracts.languages import name as name_of
 
 ISO = re.compile(r"^[a-z]{2,3}$")  # the Hub refuses a whole commit for `sv-SE`
 METADATA = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
@@ -24,7 +25,7 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         licence: of the model, a Hub identifier.
         data_licence: of the recordings, in words.
     """
-    language = HUB.get(report["language"], report["language"])
+    language, token = report["language"], report["recipe"].get("language_token", "")
     dataset = f"{report['recipe']['corpus']['kind']} corpus {report['dataset']['digest'][:8]}"
     results = [
         EvalResult(task_type="automatic-speech-recognition", task_name="Automatic Speech Recognition", dataset_type="viska",
@@ -34,7 +35,7 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
     ]  # fmt: skip
     start = report["start"]["name"]
     metadata = ModelCardData(
-        language=language,
+        language=hub(language),
         license=licence,
         library_name="transformers",
         pipeline_tag="automatic-speech-recognition",
@@ -45,7 +46,9 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         eval_results=results,
     )
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
-    body = environment.get_template("card.md.j2").render(report=report, name=name, data_licence=data_licence)
+    body = environment.get_template("card.md.j2").render(
+        report=report, name=name, data_licence=data_licence, language=name_of(language), token=token, lender=name_of(token)
+    )
     card = f"---\n{metadata.to_yaml()}\n---\n\n{body}"
     check_card(card)
     return card

@@ -43,8 +43,8 @@ def fit(
     store, run = draft.store, draft.key
     folder = fetch(store, start)
     whisper = load_whisper(folder, language, device())
-    clips, dev = open_split(store, dataset, "train"), list(open_split(store, dataset, "dev"))
-    chosen = sample([each.id for each in dev], training.dev_clips, training.seed)
+    clips, dev = open_split(store, dataset, "train"), open_split(store, dataset, "dev")
+    chosen = sample(dev.ids, training.dev_clips, training.seed, dev.speakers)
 
     def keep(model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
         save_checkpoint(store, run, model, optimizer, progress)

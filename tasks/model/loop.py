@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 from tqdm import tqdm
@@ -18,7 +19,7 @@ from tasks.contracts.errors import TrainingError
 from tasks.model.batch import IGNORED, Batch, collate, mask_features
 from tasks.model.checkpoint import Progress
 from tasks.model.generate import hear_all
-from tasks.model.tokens import label_ids
+from tasks.model.tokens import label_ids, prefix_ids
 from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
 from tasks.shards.plan import draw
@@ -76,7 +77,7 @@ def train(
     progress = resume(model, optimizer)
     if progress.step:
         log.info("training: continues after step %d of %d", progress.step, settings.steps)
-    labels = [label_ids(whisper.tokenizer, whisper.prefix, text) for text in _texts(clips)]
+    labels, weights = _labels(whisper, clips), getattr(clips, "weights", None)
     began, kept, is_whole = time.monotonic(), progress.step, True
 
     bar = tqdm(total=settings.steps, initial=progress.step, desc="train", unit="step", disable=None, leave=False)
@@ -91,7 +92,7 @@ def train(
                     _say(progress, settings, bar)
                 if progress.step >= settings.steps or _is_patience_over(progress, settings):
                     return progress
-                numbers = list(batch_numbers(progress.step, len(clips), settings))
+                numbers = list(batch_numbers(progress.step, len(clips), settings, weights))
                 loss = _gradients(whisper, optimizer, clips, labels, numbers, progress.step, settings)
                 is_whole = False
                 optimizer.step()
@@ -128,27 +129,36 @@ def learning_rate(step: int, settings: "Training") -> float:
     return settings.learning_rate * falls[settings.schedule]
 
 
-def batch_numbers(step: int, n_clips: int, settings: "Training") -> Iterator[int]:
+def batch_numbers(step: int, n_clips: int, settings: "Training", weights: np.ndarray | None = None) -> Iterator[int]:
     """Yield the numbers of the clips of one optimiser step.
 
     Each epoch is a permutation drawn from the seed and its number, and a step takes the next `batch * accumulate` of the endless row of
-    epochs: every clip exactly once an epoch, and any step's clips known without the steps before it.
+    epochs: every clip exactly once an epoch, and any step's clips known without the steps before it. With `weights`, [n_clips] float, an
+    epoch has a clip of weight 2 twice, and one of weight 0.5 every other time on average.
     """
     size = settings.batch * settings.accumulate
+    n_epoch = n_clips if weights is None else max(1, round(float(weights.sum(dtype=np.float64))))
     for place in range(step * size, (step + 1) * size):
-        epoch, within = divmod(place, n_clips)
-        yield _permutation(settings.seed, epoch, n_clips)[within]
+        epoch, within = divmod(place, n_epoch)
+        yield _epoch(settings.seed, epoch, n_clips, n_epoch, weights)[within]
 
 
-_last_permutation: tuple[tuple[int, int, int], list[int]] = ((-1, -1, -1), [])
+_last_epoch: tuple[Any, list[int]] = (None, [])
 
 
-def _permutation(seed: int, epoch: int, n_clips: int) -> list[int]:
-    global _last_permutation  # one epoch's order is asked for clip by clip
-    if _last_permutation[0] != (seed, epoch, n_clips):
-        order = torch.randperm(n_clips, generator=_generator(seed, "epoch", epoch)).tolist()
-        _last_permutation = ((seed, epoch, n_clips), order)
-    return _last_permutation[1]
+def _epoch(seed: int, number: int, n_clips: int, n_epoch: int, weights: np.ndarray | None) -> list[int]:
+    """Return the clips of one epoch in their order."""
+    global _last_epoch  # one epoch's order is asked for clip by clip
+    if _last_epoch[0] != (seed, number, n_clips, n_epoch, id(weights)):
+        order = torch.randperm(n_clips, generator=_generator(seed, "epoch", number))
+        if weights is not None and not (weights == 1).all():
+            # Systematic sampling: equal steps along the weights, laid end to end in random order, from a random place on.
+            ends = np.cumsum(weights[order.numpy()], dtype=np.float64)
+            steps = (np.arange(n_epoch) + draw(seed, "place", number)) * ends[-1] / n_epoch
+            picked = order[torch.from_numpy(np.searchsorted(ends, steps, side="right").clip(max=n_clips - 1))]
+            order = picked[torch.randperm(n_epoch, generator=_generator(seed, "order", number))]
+        _last_epoch = ((seed, number, n_clips, n_epoch, id(weights)), order.tolist())
+    return _last_epoch[1]
 
 
 def _generator(*words: Any) -> torch.Generator:
@@ -156,8 +166,15 @@ def _generator(*words: Any) -> torch.Generator:
     return torch.Generator().manual_seed(int(draw(seed, *rest) * 2**53))
 
 
-def _texts(clips: Examples) -> list[str]:
-    return clips.texts if hasattr(clips, "texts") else [clips[number].text for number in range(len(clips))]
+def _labels(whisper: Whisper, clips: Examples) -> list[list[int]]:
+    """Return each clip's whole label, with the prefix of its own language."""
+    texts = clips.texts if hasattr(clips, "texts") else [clips[number].text for number in range(len(clips))]
+    languages = getattr(clips, "languages", None) or [""] * len(texts)
+    prefixes = {
+        language: prefix_ids(whisper.tokenizer, language, whisper.shape.multilingual) if language else whisper.prefix
+        for language in set(languages)
+    }
+    return [label_ids(whisper.tokenizer, prefixes[language], text) for language, text in zip(languages, texts, strict=True)]
 
 
 def _optimizer(model: torch.nn.Module, settings: "Training") -> torch.optim.AdamW:

@@ -10,10 +10,10 @@ from transformers import GenerationConfig, WhisperConfig, WhisperFeatureExtracto
 from tasks.audio import SAMPLE_RATE
 from tasks.audio.log_mel import HOP
 from tasks.contracts.errors import ModelError
-from tasks.contracts.languages import LANGUAGES
+from tasks.contracts.languages import EVERYWHERE
 from tasks.contracts.values import fingerprint
 from tasks.model.shape import STRIDE, read_shape
-from tasks.model.tokens import END, START, train_tokenizer
+from tasks.model.tokens import END, START, for_generate, token_of, train_tokenizer
 
 KEPT = ("*.json", "*.safetensors", "merges.txt", "vocab.txt", "normalizer.json")  # no pickle, no code
 REFUSED = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)  # gated ones too; the rest are accidents
@@ -72,12 +72,13 @@ def new_checkpoint(
 
     Args:
         texts: the training texts.
+        language: theirs; it gets a token also if Whisper does not know it.
         window: seconds of sound the model hears at once.
         max_tokens: longest label, with prefix and end.
     """
     from transformers import WhisperForConditionalGeneration  # here: it takes 160 MB and a second, and most models are not new
 
-    tokenizer = train_tokenizer(texts, vocabulary)
+    tokenizer = train_tokenizer(texts, vocabulary, language)
     ids = {token: tokenizer.convert_tokens_to_ids(token) for token in (START, END, "<|notimestamps|>", "<|startofprev|>")}
     config = WhisperConfig(
         vocab_size=len(tokenizer),
@@ -110,11 +111,11 @@ def new_checkpoint(
         pad_token_id=ids[END],
         max_length=max_tokens,
         is_multilingual=True,
-        lang_to_id={f"<|{code}|>": tokenizer.convert_tokens_to_ids(f"<|{code}|>") for code in LANGUAGES[:99]},
+        lang_to_id={token: tokenizer.convert_tokens_to_ids(token) for token in map(token_of, dict.fromkeys([*EVERYWHERE, language]))},
         task_to_id={task: tokenizer.convert_tokens_to_ids(f"<|{task}|>") for task in ("transcribe", "translate")},
         no_timestamps_token_id=ids["<|notimestamps|>"],
         prev_sot_token_id=ids["<|startofprev|>"],
-        language=language,
+        language=for_generate(language),
         task="transcribe",
         return_timestamps=False,
     )

@@ -7,7 +7,7 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from transformers import WhisperTokenizer
 
 from tasks.contracts.errors import ModelError
-from tasks.contracts.languages import LANGUAGES
+from tasks.contracts.languages import EVERYWHERE, LANGUAGES
 
 END, START = "<|endoftext|>", "<|startoftranscript|>"
 TASKS = ["<|translate|>", "<|transcribe|>"]
@@ -15,10 +15,11 @@ AFTER = ["<|startoflm|>", "<|startofprev|>", "<|nocaptions|>", "<|notimestamps|>
 N_TIMESTAMPS = 1501  # 0.00 to 30.00 s in steps of 20 ms
 
 
-def train_tokenizer(texts: Iterable[str], vocabulary: int) -> WhisperTokenizer:
+def train_tokenizer(texts: Iterable[str], vocabulary: int, language: str) -> WhisperTokenizer:
     """Return a byte-level BPE of at most `vocabulary` entries, learnt from `texts`, followed by Whisper's special tokens.
 
-    Byte-level: every text can be written with it. The order of the special tokens is that of large-v2 (openai/whisper, tokenizer.py).
+    Byte-level: every text can be written with it. The order of the special tokens is that of large-v2 (openai/whisper, tokenizer.py);
+    a language that it does not know comes after those that it knows, where large-v3 has Cantonese.
     """
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -27,10 +28,20 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> WhisperTokenizer:
     bpe.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=vocabulary, initial_alphabet=alphabet, show_progress=False))
     trained = json.loads(bpe.to_str())["model"]  # the only place where `tokenizers` shows the merges
     tokenizer = WhisperTokenizer(vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]], pad_token=END)
-    languages = [f"<|{code}|>" for code in LANGUAGES[:99]]  # without yue, which only large-v3 has
+    languages = [token_of(code) for code in dict.fromkeys([*EVERYWHERE, language])]
     tokenizer.add_special_tokens({"additional_special_tokens": [START, *languages, *TASKS, *AFTER]})
     tokenizer.add_tokens([AddedToken(f"<|{step * 0.02:.2f}|>", normalized=False) for step in range(N_TIMESTAMPS)])
     return tokenizer
+
+
+def token_of(language: str) -> str:
+    """Return the token that says a language."""
+    return f"<|{language}|>"
+
+
+def for_generate(language: str) -> str:
+    """Return a language as a generation config says it. transformers knows Whisper's codes; others it takes only as their tokens."""
+    return language if language in LANGUAGES else token_of(language)
 
 
 def prefix_ids(tokenizer: WhisperTokenizer, language: str, multilingual: bool) -> list[int]:
@@ -41,7 +52,7 @@ def prefix_ids(tokenizer: WhisperTokenizer, language: str, multilingual: bool) -
     """
     if not multilingual and language != "en":
         raise ModelError(f"the model is English-only, the recipe says language {language!r}; choose a multilingual base model")
-    words = [START, f"<|{language}|>", "<|transcribe|>", "<|notimestamps|>"] if multilingual else [START, "<|notimestamps|>"]
+    words = [START, token_of(language), "<|transcribe|>", "<|notimestamps|>"] if multilingual else [START, "<|notimestamps|>"]
     return [_id(tokenizer, word) for word in words]
 
 
@@ -53,5 +64,5 @@ def label_ids(tokenizer: WhisperTokenizer, prefix: list[int], text: str) -> list
 def _id(tokenizer: WhisperTokenizer, word: str) -> int:
     id = tokenizer.convert_tokens_to_ids(word)
     if id is None or tokenizer.convert_ids_to_tokens(id) != word:
-        raise ModelError(f"the tokenizer has no token {word}; the base model does not know this language or task")
+        raise ModelError(f"the tokenizer has no token {word}; the base model does not know this language or task; see language_token")
     return int(id)

@@ -15,6 +15,7 @@ from tasks.audio.decode import decode
 from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
 from tasks.contracts.errors import ModelError
+from tasks.contracts.languages import code_of
 from tasks.model.batch import pad_features
 from tasks.model.generate import hear
 from tasks.model.start import locate_checkpoint
@@ -99,14 +100,18 @@ def open_model(name: str, language: str = "") -> Whisper:
 
     Args:
         name: where it is.
-        language: what is spoken; empty: what the model's generation config says.
+        language: what is spoken, as `code_of` reads it; empty: what the model's generation config says.
 
     Raises:
-        ModelError: if it is no Whisper, or says no language and none is given.
+        ModelError: if it is no Whisper, or says no language and none is given, or does not know it.
     """
     folder = locate_checkpoint(name, "main")
     said = json.loads((folder / "generation_config.json").read_text())
     language = language or said.get("language") or ("" if said.get("is_multilingual", True) else "en")
     if not language:
         raise ModelError(f"{name}: its generation config names no language; say which is spoken, such as --language sv")
-    return load_whisper(folder, language, "cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        code = code_of(language.strip("<|>"))
+    except ValueError as error:
+        raise ModelError(f"{name}: language {language!r} is {error}") from error
+    return load_whisper(folder, code, "cuda" if torch.cuda.is_available() else "cpu")

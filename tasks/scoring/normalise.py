@@ -13,8 +13,12 @@ NAME = f"viska-plain-{VERSION}"
 
 def plain(text: str) -> str:
     """Return the text in lower case, NFC, without punctuation and symbols, words one space apart."""
-    folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).replace("\u2019", "'")
-    words = "".join(each if _is_word(each) else " " for each in folded).split()
+    return without_punctuation(unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()))
+
+
+def without_punctuation(text: str) -> str:
+    """Return an NFC text without punctuation and symbols, words one space apart."""
+    words = "".join(each if _is_word(each) else " " for each in text.replace("\u2019", "'")).split()
     return " ".join(filter(None, (word.strip("'") for word in words)))  # at its edge an apostrophe is a quotation mark
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
@@ -17,8 +18,11 @@ from tasks.store.objects import Store
 class Split:
     """The accepted examples of one split, by number, in the manifest's order."""
 
-    def __init__(self, shards: list[Shard], ids: list[str], texts: list[str], rows: list[tuple[int, int]]) -> None:
-        self.shards, self.ids, self.texts = shards, ids, texts
+    def __init__(self, shards: list[Shard], index: pa.Table, rows: list[tuple[int, int]], language: str) -> None:
+        self.shards = shards
+        self.ids, self.texts, self.speakers = (index[name].to_pylist() for name in ("id", "text", "speaker"))
+        self.languages = ["" if each == language else each for each in index["language"].to_pylist()]  # empty: the recipe's
+        self.weights = index["weight"].to_numpy()  # how often an epoch goes through each
         self.rows = rows  # shard and row in it
 
     def __len__(self) -> int:
@@ -45,7 +49,7 @@ def open_split(store: Store, dataset: Artifact, split: str) -> Split:
         StoreError: if the split is empty, a shard is damaged, or the index does not fit the shards.
     """
     index = pq.read_table(fetch_file(store, dataset.file("index.parquet")), filters=[("split", "=", split)],
-                          columns=["id", "text", "recording", "shard", "row"])  # fmt: skip
+                          columns=["id", "text", "speaker", "language", "weight", "recording", "shard", "row"])  # fmt: skip
     if not len(index):
         raise StoreError(f"dataset/{dataset.key} has no clips in split {split!r}; its splits are {dataset.facts['splits']}")
     names = pc.unique(index["shard"]).to_pylist()
@@ -56,7 +60,7 @@ def open_split(store: Store, dataset: Artifact, split: str) -> Split:
         if shards[shard].recordings[row] != recording:
             got = shards[shard].recordings[row]
             raise StoreError(f"dataset/{dataset.key}: row {row} of shard {names[shard]} is {got}, the index says {recording}")
-    return Split(shards, index["id"].to_pylist(), index["text"].to_pylist(), rows)
+    return Split(shards, index, rows, dataset.facts["language"])
 
 
 def read_features(root: str, key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

@@ -8,12 +8,14 @@ from tasks.audio import SAMPLE_RATE
 from tasks.contracts.recipe import Gates
 from tasks.shards.plan import SPLITS
 
+SLACK = 0.02  # share of its length by which a clip may differ from what its source says
+
 
 def refusals(clips: pa.Table, gates: Gates, window: int, misfits: dict[int, tuple[str, str]]) -> dict[int, tuple[str, str]]:
     """Return the rows that may not be used, each with the first reason that holds and its detail.
 
     Args:
-        clips: a row per clip with split, text, detail, n_samples, sound, clipped, silence and snr.
+        clips: a row per clip with split, text, detail, n_samples, told (seconds, as its source says), sound, clipped, silence and snr.
         gates: the recipe's thresholds.
         window: samples that the model hears at once.
         misfits: rows that the model cannot take for another reason.
@@ -21,6 +23,7 @@ def refusals(clips: pa.Table, gates: Gates, window: int, misfits: dict[int, tupl
     seconds = clips["n_samples"].to_numpy() / SAMPLE_RATE
     rate = pc.utf8_length(clips["text"]).to_numpy() / np.maximum(seconds, 1e-3)
     clipped, silence, snr = (clips[name].to_numpy() for name in ("clipped", "silence", "snr"))
+    told = clips["told"].to_numpy()
     longest = min(gates.max_seconds, window / SAMPLE_RATE)
     hopeless = pc.not_equal(clips["detail"], "").to_numpy()
 
@@ -28,6 +31,8 @@ def refusals(clips: pa.Table, gates: Gates, window: int, misfits: dict[int, tupl
         ("unusable audio", hopeless, clips["detail"], "{}"),
         ("too short", seconds < gates.min_seconds, seconds, f"{{:.3f}} s, expected at least {gates.min_seconds:g} s"),
         ("too long", seconds > longest, seconds, f"{{:.2f}} s, expected at most {longest:g} s (gates.max_seconds, or the model's window)"),
+        ("other length", (told > 0) & (gates.length_slack > 0) & (np.abs(told - seconds) > np.maximum(gates.length_slack, SLACK * told)),
+         np.stack([seconds, told], axis=1), "{:.2f} s, and its source says {:.2f} s; see gates.length_slack"),
         ("little text", rate < gates.min_text_rate, rate, f"{{:.2f}} characters a second, expected at least {gates.min_text_rate:g}"),
         ("much text", (rate > gates.max_text_rate) & (gates.max_text_rate > 0), rate,
          f"{{:.1f}} characters a second, expected at most {gates.max_text_rate:g}"),
@@ -39,8 +44,8 @@ def refusals(clips: pa.Table, gates: Gates, window: int, misfits: dict[int, tupl
     refused: dict[int, tuple[str, str]] = {}
     for reason, rows, got, says in tests:
         for row in np.flatnonzero(rows).tolist():
-            value = got[row]
-            refused.setdefault(row, (reason, says.format(value.as_py() if isinstance(value, pa.Scalar) else value)))
+            value = got[row].as_py() if isinstance(got, pa.ChunkedArray) else got[row]
+            refused.setdefault(row, (reason, says.format(*np.atleast_1d(value).tolist())))
     refused = misfits | refused
     if gates.same_sound == "refuse":
         refused |= _repeats(clips, refused)

@@ -1,6 +1,7 @@
 """Which clip goes into which split, decided by the clip and the seed so that none moves when a corpus grows; and how many into a part."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -21,11 +22,24 @@ def choose_split(id: str, speaker: str, given: str, dev: float, test: float, by:
     return "test" if place < test else "dev" if place < test + dev else "train"
 
 
-def sample(ids: Sequence[str], most: int, seed: int) -> set[str]:
-    """Return at most `most` of these ids (all, if 0): those the seed draws first, wherever they stand."""
+def sample(ids: Sequence[str], most: int, seed: int, speakers: Sequence[str] | None = None) -> set[str]:
+    """Return at most `most` of these ids (all, if 0), drawn by the seed wherever they stand; more of them hold the fewer.
+
+    With `speakers`, one to an id, each speaker gives the same share: the k-th drawn of a speaker's m clips stands at (k + u) / m of the
+    way, u drawn once a speaker, and the clips that stand first are taken (systematic sampling).
+    """
     if not most or len(ids) <= most:
         return set(ids)
-    return set(sorted(ids, key=lambda id: draw(seed, "sample", id))[:most])
+    drawn = sorted((draw(seed, "sample", id), id, speakers[number] if speakers else "") for number, id in enumerate(ids))
+    if not speakers:
+        return {id for _, id, _ in drawn[:most]}
+    n_clips, n_before = Counter(speakers), Counter[str]()
+    start = {speaker: draw(seed, "speaker", speaker) for speaker in n_clips}
+    places = []
+    for dice, id, speaker in drawn:
+        places.append(((n_before[speaker] + start[speaker]) / n_clips[speaker], dice, id))
+        n_before[speaker] += 1
+    return {id for _, _, id in sorted(places)[:most]}
 
 
 def part_size(n_clips: int) -> int:

@@ -35,7 +35,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 MEMORY = threading.RLock()  # memory:// looks before it creates, and gives all readers of an object one cursor
-MISSING = "missing"  # the stamp of a file that is not there
 BLOCK = 2**20  # bytes read at once while hashing: they stay in the processor's cache
 TEMPORARY = ".tmp-"
 STAGING = ".staging"  # files in the making; a killed process leaves its own there, `viska prune` takes them away
@@ -48,7 +47,7 @@ class Store:
         self.url = str(root) if str(root).endswith("://") else str(root).rstrip("/")  # "memory:" alone would be a local folder
         protocol = fsspec.utils.get_protocol(self.url)
         try:
-            self.fs, self.root = _open(self.url)
+            self.fs, self.root = open_url(self.url)
         except (ImportError, ValueError) as error:
             raise StoreError(f"store {self.url}: {error}; use a folder, gs://bucket/..., s3://bucket/... or memory://...") from error
         self.local = protocol in ("file", "local")
@@ -217,55 +216,7 @@ class Store:
         return f"{self.root}/{path}"
 
 
-class Source:
-    """Files of other people, read-only: a folder of recordings, an archive, a checkpoint."""
-
-    def __init__(self, url: str) -> None:
-        self.url = str(url)
-        try:
-            self.fs, self.root = _open(os.path.expanduser(self.url))
-        except (ImportError, ValueError) as error:
-            raise StoreError(f"{self.url}: {error}") from error
-
-    def is_file(self) -> bool:
-        """Say whether the address itself is a file."""
-        return bool(self.fs.isfile(self.root))
-
-    def names(self) -> list[str]:
-        """Return the names of the files directly in the folder, sorted."""
-        try:
-            entries = self.fs.ls(self.root, detail=True)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
-
-    def read(self, name: str = "") -> bytes:
-        """Return the bytes of the file `name` of the folder, or of the address itself.
-
-        Raises:
-            FileNotFoundError: if it is missing, or is not a regular file (a named pipe would wait for ever).
-        """
-        path = f"{self.root}/{name}" if name else self.root
-        if not self.fs.isfile(path):
-            raise FileNotFoundError(path)
-        data: bytes = self.fs.cat_file(path)
-        return data
-
-    def stamp(self, name: str) -> str:
-        """Return what changes when the file changes: size with modification time, or the bucket's own checksum; MISSING for no file."""
-        try:
-            info = self.fs.info(f"{self.root}/{name}" if name else self.root)
-        except OSError as error:
-            if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG:
-                return MISSING
-            raise
-        if info["type"] != "file":
-            return MISSING
-        version = next((info[key] for key in ("crc32c", "md5Hash", "ETag", "mtime", "created") if info.get(key)), "")
-        return f"{info['size']}:{version}"
-
-
-def _open(url: str) -> tuple[Any, str]:
+def open_url(url: str) -> tuple[Any, str]:
     """Return the file system of a URL, and the path in it."""
     fs, root = fsspec.core.url_to_fs(url, **_options(fsspec.utils.get_protocol(url)))
     if hasattr(fs, "retries"):  # s3fs would repeat botocore's five tries five times: 40 minutes of a server that never answers

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tasks.contracts.recipe import EspeakCorpus
+from tasks.contracts.corpora import EspeakCorpus
 from tasks.corpora import Recording, recordings, revision
 
 SPEC = EspeakCorpus(n_train=30, n_dev=4, n_test=6)  # every voice once

@@ -55,3 +55,8 @@ def test_any_alphabet_is_any() -> None:
 def test_every_script_is_tried_above_and_belongs_to_a_language_that_whisper_knows() -> None:
     assert {SCRIPTS[language] for language in SAID} == set(SCRIPTS.values())
     assert set(SCRIPTS) <= set(LANGUAGES)
+
+
+def test_a_language_that_whisper_does_not_know_is_held_to_no_script() -> None:
+    assert foreign_letters("кыргыз тили", "ky") == foreign_letters("کوردی", "ckb") == ""
+    assert foreign_letters("кыргыз", "ky", alphabet="abc") != ""

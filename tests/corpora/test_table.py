@@ -1,19 +1,20 @@
 """Tables are read strictly: no row is lost, no word invented, and what does not fit is refused with its line."""
 
 import json
+import re
 
 import pytest
 
 from tasks.contracts.errors import CorpusError
-from tasks.corpora.table import read_table
+from tasks.corpora.table import Row, read_table
 
 
-def read(text: str | bytes, name: str = "clips.tsv") -> list[tuple[int, dict[str, str]]]:
+def read(text: str | bytes, name: str = "clips.tsv") -> list[Row]:
     return list(read_table(text if isinstance(text, bytes) else text.encode(), name))
 
 
 def texts(text: str | bytes, name: str = "clips.tsv") -> list[str]:
-    return [row["text"] for _, row in read(text, name)]
+    return [row["text"] for _, row in read(text, name) if isinstance(row, dict)]
 
 
 def in_each_format(words: list[str]) -> list[tuple[str, bytes]]:
@@ -58,31 +59,50 @@ def test_json_values_become_text_and_every_row_has_every_column() -> None:
     assert [row for _, row in read(table, "clips.jsonl")] == [first, {"audio": "b.wav", "text": "hej", "speaker": "7", "ok": "true"}]
 
 
+@pytest.mark.parametrize(("name", "table", "line", "message"), [
+    ("clips.tsv", "audio\ttext\na.wav\thej\nb.wav\n", 3, "1 cells, expected 2 as in the header"),
+    ("clips.tsv", "audio\ttext\na.wav\thej\td\u00e5\n", 2, "3 cells, expected 2"),
+    ("clips.csv", "audio,text\na.wav,hej\nb.wav\n", 3, "1 cells, expected 2"),
+    ("clips.csv", 'audio,text\na.wav,hej\nb.wav,"two\nc.wav,three\nd.wav,four\n', 3, ".*a quote inside a quoted cell"),
+    ("clips.csv", 'audio,text\na.wav,hej\nb.wav,"two" more\n', 3, ".*a quote inside a quoted cell"),
+    ("clips.csv", 'audio,text\na.wav,5" pipe\n', 2, "a quote out of place after column 1"),
+    ("clips.jsonl", '{"audio": "a.wav"}\n{"audio": \n', 2, "not JSON"),
+    ("clips.jsonl", '{"audio": "a.wav"}\n["b.wav"]\n', 2, "a list, expected an object"),
+    ("clips.jsonl", '{"audio": "a.wav"}\n{"text": "\\ud800"}\n', 2, "half a character"),
+])  # fmt: skip
+def test_a_row_that_does_not_fit_is_named_and_costs_no_other(name: str, table: str, line: int, message: str) -> None:
+    rows = read(table, name)
+    assert len(rows) == len(table.strip().split("\n")) - (not name.endswith("jsonl"))
+    (bad,) = [(number, row) for number, row in rows if isinstance(row, str)]
+    assert bad[0] == line and re.match(message, bad[1])
+
+
+def test_a_quote_that_closes_in_another_row_spoils_both_and_none_between() -> None:
+    rows = read('audio,text\na.wav,"one\nb.wav,two\nc.wav,three"\nd.wav,four\n', "clips.csv")
+    assert [isinstance(row, dict) for _, row in rows] == [False, True, False, True]
+
+
 @pytest.mark.parametrize(("name", "table", "message"), [
-    ("clips.tsv", "audio\ttext\na.wav\thej\nb.wav\n", "clips.tsv, line 3: 1 cells, expected 2 as in the header"),
-    ("clips.tsv", "audio\ttext\na.wav\thej\td\u00e5\n", "clips.tsv, line 2: 3 cells, expected 2"),
     ("clips.tsv", "audio\ttext\ttext\na.wav\tx\ty\n", r"clips.tsv: a column name stands twice in the header .*'text', 'text'"),
     ("clips.csv", "audio,text, text\na.wav,x,y\n", "clips.csv: a column name stands twice"),
-    ("clips.csv", "audio,text\na.wav,hej\nb.wav\n", "clips.csv, line 3: 1 cells, expected 2"),
-    ("clips.csv", 'audio,text\na.wav,hej\nb.wav,"two\nc.wav,three\nd.wav,four\n', "clips.csv, line 3: .*a quote inside a quoted cell"),
-    ("clips.csv", 'audio,text\na.wav,hej\nb.wav,"two" more\n', "clips.csv, line 3: .*a quote inside a quoted cell"),
-    ("clips.csv", 'audio,text\na.wav,hej\nb.wav,"two\nc.wav,"three\nd.wav,four\n', "clips.csv, line 3: "),
-    ("clips.jsonl", '{"audio": "a.wav"}\n{"audio": \n', "clips.jsonl, line 2: not JSON"),
-    ("clips.jsonl", '{"audio": "a.wav"}\n["b.wav"]\n', "clips.jsonl, line 2: a list, expected an object"),
+    ("clips.csv", 'audio,"text\na.wav,x\n', "clips.csv, line 1: "),
     ("clips.tsv", "", "clips.tsv: empty"), ("clips.csv", "\n\n", "clips.csv: empty"), ("clips.jsonl", "", "clips.jsonl: empty"),
     ("clips.tsv", "audio\ttext\n", "clips.tsv: empty"), ("clips.csv", "audio,text\n", "clips.csv: empty"),
 ])  # fmt: skip
-def test_what_does_not_fit_is_refused_with_its_line(name: str, table: str, message: str) -> None:
+def test_a_table_that_cannot_be_read_is_refused(name: str, table: str, message: str) -> None:
     with pytest.raises(CorpusError, match=f"^{message}"):
         read(table, name)
 
 
-@pytest.mark.parametrize("data", ["audio\ttext\na.wav\tblåbär\n".encode("latin-1"), "audio\ttext\n".encode("utf-16")])
-def test_a_table_that_is_not_utf_8_is_refused(data: bytes) -> None:
-    with pytest.raises(CorpusError, match=r"^clips\.tsv: not UTF-8 at byte \d+; save the table as UTF-8"):
+def test_a_header_without_rows_may_be_a_table() -> None:
+    assert list(read_table(b"audio\ttext\n", "other.tsv", may_be_empty=True)) == []
+    with pytest.raises(CorpusError, match="empty"):
+        list(read_table(b"\n", "other.tsv", may_be_empty=True))
+
+
+@pytest.mark.parametrize(("data", "message"), [
+    ("audio\ttext\na.wav\tblåbär\n".encode("latin-1"), r"not UTF-8 at byte \d+"), ("audio\ttext\n".encode("utf-16"), "UTF-16"),
+])  # fmt: skip
+def test_a_table_that_is_not_utf_8_is_refused(data: bytes, message: str) -> None:
+    with pytest.raises(CorpusError, match=rf"^clips\.tsv: {message}; save the table as UTF-8"):
         read(data)
-
-
-def test_a_quote_that_closes_in_another_row_is_not_taken_for_a_cell() -> None:
-    with pytest.raises(CorpusError, match=r"^clips\.csv, line 2: a quoted cell goes on to line 3; expected a row per line"):
-        read('audio,text\na.wav,"one\nb.wav,two"\nc.wav,three\n', "clips.csv")

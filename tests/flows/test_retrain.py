@@ -31,7 +31,7 @@ TINY = {
 }
 PARTS = 3  # one for each split of so small a corpus
 ONCE = ("corpus", "manifest", "plan", "model", "dataset", "checkpoint", "report", "page", "models", "space", "spaces")
-ALL = dict.fromkeys(ONCE, 1) | {"audio": PARTS, "features": PARTS, "predictions": 2}
+ALL = dict.fromkeys((*ONCE, "test", "frozen"), 1) | {"audio": PARTS, "features": PARTS, "predictions": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,8 +111,8 @@ def test_a_run_from_another_folder_finds_everything(store: Path, tmp_path: Path,
         ({"features": {"dtype": "float32"}}, {"features", "dataset", "predictions", "checkpoint", "report", "page"}),
         ({"release": {"name": "other"}}, {"page", "space"}),
         (
-            {"corpus": {"n_test": 8}},
-            {"corpus", "manifest", "plan", "audio", "features", "dataset", "predictions", "checkpoint", "report", "page"},
+            {"corpus": {"n_test": 8}, "splits": {"frozen": "eight"}},
+            {"test", "frozen", "corpus", "manifest", "plan", "audio", "features", "dataset", "predictions", "checkpoint", "report", "page"},
         ),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
@@ -122,6 +122,11 @@ def test_a_changed_field_repeats_the_steps_that_depend_on_it_and_no_other(
 ) -> None:
     _run(store, **changes)
     assert set(made()) - {"models", "spaces"} == expected
+
+
+def test_another_corpus_under_the_same_name_is_refused_because_of_its_test(store: Path) -> None:
+    with pytest.raises(CorpusError, match=r"of the 6 clips of the frozen test 0 are missing in the corpus and 6 are changed"):
+        _run(store, corpus={"n_test": 8})
 
 
 def _objects(store: Path, kind: str, name: str) -> list[Path]:

@@ -68,6 +68,22 @@ def test_what_the_hub_would_refuse_is_refused_before_anything_travels(change: di
         check_card(f"---\n{yaml.safe_dump(metadata)}---\n\ntext")
 
 
+@pytest.mark.parametrize(("token", "says"), [
+    ("fi", "Whisper does not know Northern Sami: it is written with the token of Finnish, so the model says that its language is `fi`."),
+    ("new", "Whisper does not know Northern Sami: a token of its own was added, `<|se|>`."),
+])  # fmt: skip
+def test_a_language_that_whisper_does_not_know_is_named_with_the_token_it_is_written_with(token: str, says: str) -> None:
+    card = write_card(REPORT | {"language": "se", "recipe": REPORT["recipe"] | {"language_token": token}}, "x", "mit", "none")
+    assert ModelCard(card).data.language == "se"
+    assert "A Whisper model for Northern Sami (`se`), started" in card and f"\n\n{says}\n\n## Scores" in card
+
+
+def test_a_card_says_nothing_of_tokens_where_whisper_knows_the_language() -> None:
+    for recipe in (REPORT["recipe"], REPORT["recipe"] | {"language_token": ""}):
+        card = write_card(REPORT | {"recipe": recipe}, "x", "mit", "none")
+        assert "A Whisper model for Swedish (`sv`), started" in card and "token" not in card
+
+
 def test_a_card_without_metadata_is_refused() -> None:
     with pytest.raises(ReleaseError, match="no metadata"):
         check_card("# whisper-test")

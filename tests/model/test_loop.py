@@ -235,3 +235,19 @@ def test_an_interrupted_training_keeps_what_it_learnt_since_the_last_look_and_en
     again, progress = train_tiny(folder, other, section)
     assert all(torch.equal(weight, weights(again)[name]) for name, weight in weights(whole).items())
     assert [look["step"] for look in progress.history] == [4, 8]
+
+
+def test_an_epoch_has_each_clip_as_often_as_its_weight_says() -> None:
+    section, weights = settings(batch=7, seed=3), np.array([2.0] * 5 + [1.0] * 10 + [0.5] * 10 + [0.25] * 8)
+    row = [number for step in range(400) for number in batch_numbers(step, len(weights), section, weights)]
+    epochs = [row[start : start + 27] for start in range(0, len(row) - 26, 27)]
+    counts = np.array([np.bincount(epoch, minlength=len(weights)) for epoch in epochs])
+    assert (counts[:, :5] == 2).all() and (counts[:, 5:15] == 1).all(), "whole numbers are kept in every epoch"
+    assert counts[:, 15:].max() == 1 and abs(counts[:, 15:25].mean() - 0.5) < 0.02 and abs(counts[:, 25:].mean() - 0.25) < 0.02
+    assert len({tuple(epoch[:5]) for epoch in epochs}) > 90, "in an order of their own"
+    assert list(batch_numbers(300, len(weights), section, weights)) == row[2100:2107], "known without the steps before"
+
+
+def test_weights_of_one_change_nothing() -> None:
+    ones = np.ones(10, np.float32)
+    assert [*batch_numbers(5, 10, settings(batch=4))] == [*batch_numbers(5, 10, settings(batch=4), ones)]

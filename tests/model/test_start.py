@@ -99,3 +99,15 @@ def test_a_name_that_is_neither_a_folder_nor_of_the_hub_is_refused() -> None:
         checkpoint_revision("no such/folder/here", "main")
     with pytest.raises(ModelError, match=r"^model 'no such/folder/here' at 'main': cannot be fetched from the Hub"):
         locate_checkpoint("no such/folder/here", "main")
+
+
+def test_a_new_model_for_a_language_that_whisper_does_not_know_has_its_token(folder: Path, tmp_path: Path) -> None:
+    new_folder(tmp_path, language="se")
+    said = json.loads((tmp_path / "generation_config.json").read_text())
+    assert said["language"] == "<|se|>" and len(said["lang_to_id"]) == 100
+    model, processor = WhisperForConditionalGeneration.from_pretrained(tmp_path), WhisperProcessor.from_pretrained(tmp_path)
+    features = processor(np.zeros(8_000, np.float32), sampling_rate=16_000, return_tensors="pt").input_features
+    for asked in ({}, {"language": "<|se|>"}):
+        ids = model.generate(features, return_dict_in_generate=True, **asked).sequences
+        assert processor.tokenizer.decode(ids[0, :4]) == "<|startoftranscript|><|se|><|transcribe|><|notimestamps|>"
+    assert {path.name for path in tmp_path.iterdir()} == {path.name for path in folder.iterdir()}

@@ -7,7 +7,7 @@ from transformers import WhisperTokenizer
 
 from tasks.contracts.errors import ModelError
 from tasks.contracts.languages import LANGUAGES
-from tasks.model.tokens import END, N_TIMESTAMPS, START, label_ids, prefix_ids, train_tokenizer
+from tasks.model.tokens import END, N_TIMESTAMPS, START, for_generate, label_ids, prefix_ids, train_tokenizer
 
 TEXTS = ["Är det någon här", "bokstäver är bra", "det är en lång väg hem"] * 5
 EVERYTHING = ["Blåbär och Ödlor", "日本語のテスト", "हिन्दी", "naïve — 100 % 🙂", "  two  spaces ", "tab\tand\nline", "", "don't"]
@@ -15,7 +15,7 @@ EVERYTHING = ["Blåbär och Ödlor", "日本語のテスト", "हिन्द�
 
 @pytest.fixture(scope="module")
 def scratch() -> WhisperTokenizer:
-    return train_tokenizer(TEXTS, 300)
+    return train_tokenizer(TEXTS, 300, "sv")
 
 
 @pytest.fixture
@@ -57,6 +57,22 @@ def test_a_new_tokenizer_has_whispers_special_tokens_in_whispers_order(scratch: 
     assert scratch.pad_token_id == scratch.eos_token_id == scratch.bos_token_id == own
 
 
+@pytest.mark.parametrize("language", ["se", "yue"])
+def test_a_language_that_not_every_whisper_knows_has_its_token_behind_the_others(scratch: WhisperTokenizer, language: str) -> None:
+    own = train_tokenizer(TEXTS, 300, language)
+    after = {name: id for name, id in own.get_vocab().items() if id >= own.convert_tokens_to_ids(f"<|{language}|>")}
+    assert [name for name, id in sorted(after.items(), key=lambda each: each[1])][:2] == [f"<|{language}|>", "<|translate|>"]
+    assert {name: id - (name in after) for name, id in own.get_vocab().items()} == scratch.get_vocab() | {
+        f"<|{language}|>": min(after.values()) - 1
+    }
+    assert own.convert_ids_to_tokens(prefix_ids(own, language, True))[1] == f"<|{language}|>"
+    assert own.decode(label_ids(own, prefix_ids(own, language, True), "ja"), skip_special_tokens=True) == "ja"
+
+
+def test_a_generation_config_says_a_language_of_whisper_by_its_code_and_others_by_their_token() -> None:
+    assert [for_generate(code) for code in ("sv", "yue", "se")] == ["sv", "yue", "<|se|>"]
+
+
 @pytest.mark.parametrize("text", EVERYTHING)
 def test_a_new_tokenizer_writes_every_text(scratch: WhisperTokenizer, text: str) -> None:
     ids = label_ids(scratch, prefix_ids(scratch, "sv", True), text)
@@ -79,7 +95,7 @@ def test_a_new_tokenizer_survives_saving_and_loading(scratch: WhisperTokenizer, 
 
 
 def test_equal_texts_give_an_equal_tokenizer() -> None:
-    one, other = train_tokenizer(TEXTS, 300), train_tokenizer(iter(TEXTS), 300)
+    one, other = train_tokenizer(TEXTS, 300, "sv"), train_tokenizer(iter(TEXTS), 300, "sv")
     assert one.backend_tokenizer.to_str() == other.backend_tokenizer.to_str()
 
 
@@ -95,5 +111,7 @@ def test_an_english_only_model_is_refused_for_another_language(scratch: WhisperT
 def test_a_language_the_model_does_not_know_is_refused(scratch: WhisperTokenizer, whispers: WhisperTokenizer) -> None:
     assert LANGUAGES[99] == "yue"  # only large-v3 has it
     for tokenizer in (scratch, whispers):
-        with pytest.raises(ModelError, match=r"^the tokenizer has no token <\|yue\|>; the base model does not know"):
+        with pytest.raises(
+            ModelError, match=r"^the tokenizer has no token <\|yue\|>; the base model does not know .*; see language_token$"
+        ):
             prefix_ids(tokenizer, "yue", True)

@@ -11,8 +11,8 @@ from tasks.shards.gates import refusals
 
 WINDOW = 2 * 16_000  # samples
 MEASURED = pa.schema({name: pa.string() for name in ("id", "split", "text", "detail", "sound")} | {"n_samples": pa.int32()}
-                     | {name: pa.float32() for name in ("clipped", "silence", "snr")})  # fmt: skip
-USUAL = {"split": "train", "text": "hej", "detail": "", "n_samples": 16_000, "clipped": 0.0, "silence": 0.2, "snr": 30.0}
+                     | {name: pa.float32() for name in ("told", "clipped", "silence", "snr")})  # fmt: skip
+USUAL = {"split": "train", "text": "hej", "detail": "", "n_samples": 16_000, "told": 0.0, "clipped": 0.0, "silence": 0.2, "snr": 30.0}
 
 
 def measured(*clips: dict[str, Any]) -> pa.Table:
@@ -31,6 +31,9 @@ def measured(*clips: dict[str, Any]) -> pa.Table:
     ({}, {"clipped": 0.051}, {"clipped": 0.05}, "clipped", "5.1% of it at full scale, expected at most 5.0%"),
     ({}, {"silence": 0.99}, {"silence": 0.98}, "silence", "99.0% of it is silence, expected at most 98.0%"),
     ({}, {"snr": -0.1}, {"snr": 0.0}, "no speech", "its level never changes: -0.1 dB between loud and quiet, expected at least 0 dB"),
+    ({}, {"told": 1.2}, {"told": 1.09}, "other length", "1.00 s, and its source says 1.20 s; see gates.length_slack"),
+    ({"length_slack": 0.5}, {"told": 0.4}, {"told": 1.5}, "other length", "1.00 s, and its source says 0.40 s"),
+    ({"length_slack": 0.0, "min_seconds": 0.5}, {"told": 1.2, "n_samples": 1600}, {"told": 9.0}, "too short", "0.100 s"),
     ({"min_snr": -20.0}, {"detail": "no sound"}, {"snr": -10.0}, "unusable audio", "no sound"),
 ])  # fmt: skip
 def test_a_gate_refuses_what_lies_outside_and_no_more(

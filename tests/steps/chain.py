@@ -20,8 +20,9 @@ from prefect.client.schemas import State
 from tasks.contracts.recipe import Pretrained, read_recipe
 from tasks.contracts.values import Artifact
 from tasks.corpora import revision
+from tasks.corpora.choose import rules_of
 from tasks.download import download
-from tasks.index import index
+from tasks.index import draw_test, index
 from tasks.log_mel import log_mel
 from tasks.model.start import checkpoint_revision
 from tasks.plan import in_order, make_plan
@@ -76,7 +77,9 @@ def prepare(
         return value_of(result)
 
     corpus = do(download, recipe.corpus, revision(recipe.corpus))
-    manifest = do(index, corpus, recipe.splits, recipe.gates, recipe.language)
+    rules = rules_of(recipe)
+    test = value_of(draw_test.fn(root, corpus, rules))  # drawn anew for each corpus: nothing is frozen here
+    manifest = do(index, corpus, test, rules)
     start = do(fetch_model, recipe.model, checkpoint_revision(model, "main"))
     n_mels, window = start.facts["n_mels"], start.facts["window"]
     parts = value_of(make_plan(root, corpus, manifest, compact))

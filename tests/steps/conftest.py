@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.store.objects import STAGING, Source
+from tasks.store.objects import STAGING
+from tasks.store.source import Source
 from tests.steps.chain import N, Run, prepare, write_corpus
 from tests.support.tiny import new_folder
 

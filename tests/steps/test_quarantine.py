@@ -89,10 +89,10 @@ def test_a_sound_in_two_splits_stays_in_the_test(first: Run) -> None:
     write_table(("again.wav", "igen", "train"), ("other.flac", "annan", "dev"), *rows)
     run = prepare(gates={"max_rejected": 0.2})
     assert {row["id"]: (row["reason"], row["detail"]) for row in quarantine(run)} == {
-        "again.wav": ("double sound", "the same sound as clip 'clip-002.wav'; gates.same_sound"),
+        "again.wav": ("leaked sound", "in train, and 'clip-002.wav' of test has the same sound; see leaks.sound"),
         "other.flac": ("double sound", "the same sound as clip 'clip-005.wav'; gates.same_sound"),
     }
-    assert len(examples(prepare(gates={"same_sound": "keep"}))) == 14
+    assert len(examples(prepare(gates={"same_sound": "keep"}, leaks={"sound": "keep"}))) == 14
 
 
 def test_more_than_the_recipe_allows_in_quarantine_stops_the_run_with_an_example(first: Run) -> None:
@@ -110,7 +110,7 @@ def test_what_is_refused_is_counted_against_all_rows_and_not_against_those_drawn
     assert prepare(splits={"max_train": 10}).dataset.facts["n_rejected"] == 15, "7.5 % of the corpus, a third of what is used"
     for number in range(15, N):
         Path(f"corpus/clip-{number:03d}.wav").write_bytes(
-            b"no sound" if number % 8 == 0 else Path(f"corpus/clip-{number:03d}.wav").read_bytes()
+            f"no sound {number}".encode() if number % 8 == 0 else Path(f"corpus/clip-{number:03d}.wav").read_bytes()
         )
     with pytest.raises(CorpusError, match=r"of the clips are in quarantine \(15 empty text, \d unusable audio\), expected at most 10"):
         prepare(splits={"max_train": 10})

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tasks.contracts.errors import StoreError
-from tasks.store.objects import Source, Store, crc32c_of, measure
+from tasks.store.objects import Store, crc32c_of, measure
+from tasks.store.source import Source
 from tests.support.fake_gcs import FakeGcs
 
 pytestmark = pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")  # aiohttp, of what gcsfs hands it

@@ -1,0 +1,86 @@
+"""Other people's files, read-only: a folder of recordings, an archive, a table; on this machine or at any fsspec address."""
+
+import errno
+import os
+from typing import BinaryIO
+
+from fsspec.implementations.local import LocalFileSystem
+
+from tasks.contracts.errors import StoreError
+from tasks.store.objects import open_url
+
+MISSING = "missing"  # the stamp of a file that is not there
+
+
+class Source:
+    """Files of other people, read-only: a folder of recordings, an archive, a checkpoint."""
+
+    def __init__(self, url: str) -> None:
+        self.url = str(url)
+        try:
+            self.fs, self.root = open_url(os.path.expanduser(self.url))
+        except (ImportError, ValueError) as error:
+            raise StoreError(f"{self.url}: {error}") from error
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine."""
+        return isinstance(self.fs, LocalFileSystem)
+
+    def is_file(self) -> bool:
+        """Say whether the address itself is a file."""
+        return bool(self.fs.isfile(self.root))
+
+    def names(self) -> list[str]:
+        """Return the names of the files directly in the folder, sorted."""
+        try:
+            entries = self.fs.ls(self.root, detail=True)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return sorted(entry["name"].rsplit("/", 1)[-1] for entry in entries if entry["type"] == "file")
+
+    def read(self, name: str = "") -> bytes:
+        """Return the bytes of the file `name` of the folder, or of the address itself.
+
+        Raises:
+            FileNotFoundError: if it is missing, or is not a regular file (a named pipe would wait for ever).
+        """
+        path = f"{self.root}/{name}" if name else self.root
+        if not self.fs.isfile(path):
+            raise FileNotFoundError(path)
+        data: bytes = self.fs.cat_file(path)
+        return data
+
+    def open(self, name: str = "") -> BinaryIO:
+        """Return the file `name` of the folder, or the address itself, to be read from its beginning on.
+
+        Raises:
+            FileNotFoundError: if it is missing, or is not a regular file (a named pipe would wait for ever).
+        """
+        path = f"{self.root}/{name}" if name else self.root
+        if not self.fs.isfile(path):
+            raise FileNotFoundError(path)
+        file: BinaryIO = self.fs.open(path, "rb", **({} if self.is_local else {"block_size": 16 * 2**20, "cache_type": "readahead"}))
+        return file
+
+    def walk(self) -> list[str]:
+        """Return the paths of all files in the folder and in folders of it, from it on, sorted."""
+        try:
+            found = self.fs.find(self.root)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        root = str(self.fs._strip_protocol(self.root)).rstrip("/") + "/"
+        return sorted(str(path).removeprefix(root) for path in found)
+
+    def stamp(self, name: str) -> str:
+        """Return what changes when the file changes: size with modification time, or the bucket's own checksum; MISSING for no file."""
+        try:
+            info = self.fs.info(f"{self.root}/{name}" if name else self.root)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError | NotADirectoryError) or error.errno == errno.ENAMETOOLONG:
+                return MISSING
+            raise
+        if info["type"] != "file":
+            return MISSING
+        version = next((info[key] for key in ("crc32c", "md5Hash", "ETag", "blob_id", "mtime", "created") if info.get(key)), "")
+        return f"{info['size']}:{version}"

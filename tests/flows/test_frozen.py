@@ -1,0 +1,71 @@
+"""The test of a name is drawn once: whatever is added to a corpus, later data sets are scored on the same clips."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.prepare import prepare
+from tasks import policy
+from tasks.contracts.errors import CorpusError, StoreError
+from tasks.contracts.recipe import read_recipe
+from tests.steps.chain import write_corpus
+
+pytestmark = pytest.mark.flow
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def prepared(**sections: Any) -> dict[str, set[str]]:
+    """Prepare the corpus of this folder and return the ids of each split."""
+    policy.made.clear()
+    model = {"kind": "scratch", "width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "window": 1, "vocabulary": 300}
+    told = {"name": "team", "store": "store", "corpus": {"kind": "folder", "path": "corpus"}, "model": model}
+    _, key = prepare(read_recipe(told | sections))
+    (index,) = Path("store/dataset", key).glob("index-*.parquet")
+    rows = pq.read_table(index, columns=["id", "split"]).to_pylist()
+    return {split: {row["id"] for row in rows if row["split"] == split} for split in ("train", "dev", "test")}
+
+
+def test_the_test_of_a_name_stays_when_the_corpus_grows_or_the_rules_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(range(100))
+    first = prepared()
+    frozen = json.loads(Path("store/frozen/team.json").read_text())
+    assert frozen["clips"] == len(first["test"]) > 5 and policy.made["test"] == policy.made["frozen"] == 1
+
+    write_corpus(range(200))
+    grown = prepared(splits={"test": 0.3, "seed": 7})
+    assert grown["test"] == first["test"] and not grown["train"] & first["test"] and len(grown["train"]) > 120
+    assert policy.made["test"] == policy.made["frozen"] == 0
+    assert prepared() and json.loads(Path("store/frozen/team.json").read_text()) == frozen
+
+    other = prepared(splits={"test": 0.3, "seed": 7, "frozen": "another"})
+    assert other["test"] != first["test"]
+
+    write_corpus(number for number in range(200) if f"clip-{number:03d}.wav" != min(first["test"]))
+    with pytest.raises(
+        CorpusError, match=rf"1 are missing in the corpus and 0 are changed, for example '{min(first['test'])}' \(missing\)"
+    ):
+        prepared()
+    next(Path("store/test", frozen["test"]).glob("test-*.parquet")).unlink()
+    with pytest.raises(StoreError, match=r"the frozen test 'team': .* is not there, or not whole; .*splits\.frozen"):
+        prepared()
+
+
+def test_a_run_that_fails_freezes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(range(100), texts=dict.fromkeys(range(60), ""))
+    with pytest.raises(CorpusError, match=r"60\.0% of the clips are in quarantine"):
+        prepared()
+    assert not Path("store/frozen").exists()
+    write_corpus(range(100))
+    assert len(prepared()["test"]) > 5
