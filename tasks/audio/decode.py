@@ -79,6 +79,17 @@ def to_int16(samples: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(scaled, out=scaled), -32_768, 32_767, out=scaled).astype(np.int16)
 
 
+def mono(channels: np.ndarray) -> np.ndarray:
+    """Return the mean of [n_samples, n_channels] float32 as [n_samples]."""
+    samples: np.ndarray = channels[:, 0]
+    if channels.shape[1] > 1:
+        samples = samples.copy()
+        for channel in channels.T[1:]:  # column by column: three times as fast as a mean over rows, and the same on every machine
+            samples += channel
+        samples /= channels.shape[1]
+    return samples
+
+
 def encode_flac(samples: np.ndarray) -> bytes:
     """Return [n_samples] at 16 kHz, int16 or float32 (then see `to_int16`), as 16-bit FLAC."""
     integers = samples if samples.dtype == np.int16 else to_int16(samples)
@@ -96,7 +107,7 @@ def decode_flac(data: bytes) -> np.ndarray:
 def _by_soundfile(data: bytes, max_seconds: float) -> tuple[np.ndarray, int]:
     """Return [n_samples, n_channels] float32 and the rate. LibsndfileError: try FFmpeg."""
     with soundfile.SoundFile(io.BytesIO(data)) as file:
-        _check(file.samplerate, file.channels)
+        check_form(file.samplerate, file.channels)
         limit = int(max_seconds * file.samplerate) + 1
         try:
             samples = file.read(limit, dtype="float32", always_2d=True)  # headers lie about length, so count what is there
@@ -121,7 +132,7 @@ def _by_ffmpeg(data: bytes, max_seconds: float, refusal: str) -> tuple[np.ndarra
             stream = container.streams.audio[0]
             if stream.codec_context is None:
                 raise AudioError("sound of a codec that FFmpeg does not know")
-            _check(stream.rate, stream.channels)
+            check_form(stream.rate, stream.channels)
             frames, n_samples = [np.zeros((stream.channels, 0), np.float32)], 0
             for frame in _float_frames(container, stream, int(1_000 + 500 * max_seconds)):
                 frames.append(frame)
@@ -165,7 +176,8 @@ def _float_frames(container: av.container.InputContainer, stream: av.AudioStream
         yield converted.to_ndarray()
 
 
-def _check(rate: int, n_channels: int) -> None:
+def check_form(rate: int, n_channels: int) -> None:
+    """Refuse unbelievable rates and numbers of channels."""
     if not MIN_RATE <= rate <= MAX_RATE:
         raise AudioError(f"sample rate {rate} Hz, expected {MIN_RATE} to {MAX_RATE}")
     if not 1 <= n_channels <= MAX_CHANNELS:
@@ -176,12 +188,7 @@ def _check(rate: int, n_channels: int) -> None:
 def _one_channel(channels: np.ndarray, rate: int) -> Decoded:
     """Return the mean of [n_samples, n_channels], or say why it is no sound."""
     n_channels = channels.shape[1]
-    samples = channels[:, 0]
-    if n_channels > 1:
-        samples = samples.copy()
-        for channel in channels.T[1:]:  # column by column: three times as fast as a mean over rows, and the same on every machine
-            samples += channel
-        samples /= n_channels
+    samples = mono(channels)
     low, high = float(samples.min()), float(samples.max())  # both are NaN if one sample is
     peak, dc = max(high, -low), float(samples.mean())
     if not np.isfinite(low + high):

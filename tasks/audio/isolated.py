@@ -21,9 +21,11 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, Self, TypeVar
 
 import numpy as np
 
@@ -41,6 +43,8 @@ FULL_SCALE = 1 - 1e-3
 FRAME = SAMPLE_RATE // 50  # samples, 20 ms
 QUIET = 1e-4  # of the loudest frame's energy: 40 dB below
 LSB_NOISE = 2.0**-30 / 12  # mean square of rounding to 16 bits: no recording here is quieter
+T = TypeVar("T")
+Answer = tuple[bytes | memoryview, bytes | memoryview, dict[str, Any]]  # samples, FLAC, and what is said of them
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,9 @@ class _Death(Exception):
 class Decoder:
     """One child process that decodes; for one thread at a time. It starts when it is first needed, and again after a death."""
 
+    _module = "tasks.audio.isolated"  # what the child runs
+    _inherits: tuple[int, ...] = ()  # files of ours that it may read
+
     def __init__(self, max_seconds: float, seconds: float = 30.0, memory: int = 2 * 2**30) -> None:
         """Limit recordings to `max_seconds` of sound, `seconds` of time and `memory` bytes of address space for the child."""
         self._max_seconds, self._seconds, self._memory = max_seconds, seconds, memory
@@ -96,13 +103,10 @@ class Decoder:
             AudioError: what `decode.read` refuses, and what takes too long, too much memory, or crashes the decoder.
             RuntimeError: if the decoder does not start on this machine.
         """
-        while True:
-            fresh = self._child is None
-            try:
-                return self._exchange(data)
-            except _Death as death:
-                if fresh:  # else it may have died of what came before, or idle
-                    raise AudioError(str(death)) from None
+        clip, refusal = self._ask(data, _clip)
+        if clip is None:
+            raise AudioError(refusal)
+        return clip
 
     def close(self) -> None:
         """End the child, whatever it is doing."""
@@ -114,20 +118,33 @@ class Decoder:
                 assert pipe
                 pipe.close()
 
-    def _exchange(self, data: bytes) -> Clip:
+    def _ask(self, question: bytes, understand: Callable[..., T | None]) -> T:
+        """Give `understand` the child's answers (see Answer), one after the other, until it makes something of one; return that."""
+        while True:
+            fresh = self._child is None
+            try:
+                return self._exchange(question, understand)
+            except _Death as death:
+                if fresh:  # else it may have died of what came before, or idle
+                    raise AudioError(str(death)) from None
+
+    def _exchange(self, question: bytes, understand: Callable[..., T | None]) -> T:
         child = self._child or self._start()
         assert child.stdin and child.stdout
         until = time.monotonic() + self._seconds
         try:
-            _send(child.stdin, struct.pack("<Q", len(data)), until)
-            _send(child.stdin, data, until)
-            sizes = LENGTHS.unpack(_receive(child.stdout, LENGTHS.size, until))
-            if sum(sizes) > 5 * SAMPLE_RATE * (self._max_seconds + 2):  # 2 bytes a sample, about as many of FLAC at worst
-                raise ValueError
-            body = _receive(child.stdout, sum(sizes), until)
-            samples, flac, said = body[: sizes[0]], body[sizes[0] : sizes[0] + sizes[1]], json.loads(bytes(body[-sizes[2] :]))
-            if "refused" not in said:
-                return Clip(np.frombuffer(samples, np.int16), bytes(flac), Figures(**said))
+            _send(child.stdin, struct.pack("<Q", len(question)), until)
+            _send(child.stdin, question, until)
+            while True:
+                sizes = LENGTHS.unpack(_receive(child.stdout, LENGTHS.size, until))
+                if sum(sizes) > 5 * SAMPLE_RATE * (self._max_seconds + 2):  # 2 bytes a sample, about as many of FLAC at worst
+                    raise ValueError
+                body = _receive(child.stdout, sum(sizes), until)
+                said = json.loads(bytes(body[-sizes[2] :]))
+                understood = understand(body[: sizes[0]], body[sizes[0] : sizes[0] + sizes[1]], said)
+                if understood is not None:
+                    return understood
+                until = time.monotonic() + self._seconds
         except TimeoutError:
             self.close()
             raise AudioError(f"took longer than {self._seconds:g} s") from None
@@ -142,7 +159,6 @@ class Decoder:
         except BaseException:
             self.close()  # or the next recording would get this one's answer
             raise
-        raise AudioError(said["refused"])
 
     def _obituary(self, code: int) -> str:
         if code == errno.ENOMEM:
@@ -154,11 +170,12 @@ class Decoder:
         paths = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
         threads = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}  # more gain nothing here, and take address space
         child = self._child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "tasks.audio.isolated", *limits],  # -P: the current folder may hold a numpy.py
+            [sys.executable, "-P", "-m", self._module, *limits, *map(str, self._inherits)],  # -P: the current folder may hold a numpy.py
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
             env={**os.environ, **threads, "PYTHONPATH": os.pathsep.join(paths)},
+            pass_fds=self._inherits,
             process_group=0,  # Ctrl-C in the terminal is the parent's to handle
         )
         assert child.stdin and child.stdout
@@ -175,6 +192,12 @@ class Decoder:
             self.close()
             raise
         return child
+
+
+def _clip(samples: memoryview, flac: memoryview, said: dict[str, Any]) -> tuple[Clip | None, str]:
+    if "refused" in said:
+        return None, str(said["refused"])
+    return Clip(np.frombuffer(samples, np.int16), bytes(flac), Figures(**said)), ""
 
 
 def _send(pipe: Any, data: bytes, until: float) -> None:
@@ -204,35 +227,47 @@ def _wait(pipe: Any, event: int, until: float) -> None:
         raise TimeoutError
 
 
-def _serve(max_seconds: float, seconds: float, memory: int, questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer recordings until there are no more; the child's whole life."""
+def serve(replies: Callable[[bytes], Iterator[Answer]], seconds: float, memory: int) -> None:
+    """Be the child: give each question's replies, of which each may take `seconds`, until there are no more questions."""
+    answers, nothing = os.fdopen(os.dup(1), "wb"), os.open(os.devnull, os.O_WRONLY)
+    for chatty in (1, 2):  # libraries write their warnings there
+        os.dup2(nothing, chatty)
+    _limit(memory)
+    _serve(replies, seconds, sys.stdin.buffer, answers)
+
+
+def _serve(replies: Callable[[bytes], Iterator[Answer]], seconds: float, questions: BinaryIO, answers: BinaryIO) -> None:
     answers.write(bytes(LENGTHS.size))  # ready
     answers.flush()
     while size := questions.read(8):
         try:
-            data = questions.read(int.from_bytes(size, "little"))
-            signal.alarm(math.ceil(seconds) + GRACE)  # the default action is to end the process, whatever a library is doing
-            samples, flac, said = _answer(data, max_seconds)
-            signal.alarm(0)
+            pending = replies(questions.read(int.from_bytes(size, "little")))
+            while True:
+                signal.alarm(math.ceil(seconds) + GRACE)  # the default action is to end the process, whatever a library is doing
+                reply = next(pending, None)
+                signal.alarm(0)
+                if reply is None:
+                    break
+                samples, flac, said = reply
+                words = json.dumps(said).encode()
+                answers.write(b"".join((LENGTHS.pack(len(samples), len(flac), len(words)), samples, flac, words)))
+                answers.flush()
         except MemoryError:
             os._exit(errno.ENOMEM)
-        answer = json.dumps(said).encode()
-        answers.write(LENGTHS.pack(len(samples), len(flac), len(answer)) + samples + flac + answer)
-        answers.flush()
 
 
-def _answer(data: bytes, max_seconds: float) -> tuple[bytes, bytes, dict[str, Any]]:
+def _replies(data: bytes, max_seconds: float) -> Iterator[Answer]:
     try:
         decoded = read(data, max_seconds)
         samples = resample(decoded.samples, decoded.rate)
         integers = to_int16(samples)
-        return integers.tobytes(), encode_flac(integers), asdict(figures(decoded, samples))
+        yield integers.tobytes(), encode_flac(integers), asdict(figures(decoded, samples))
     except AudioError as refusal:
-        return b"", b"", {"refused": str(refusal)}
+        yield b"", b"", {"refused": str(refusal)}
     except MemoryError:
         raise
     except Exception as error:  # a library's, of a kind that nobody foresaw; its text may hold addresses
-        return b"", b"", {"refused": f"the decoder failed: {type(error).__name__}"}
+        yield b"", b"", {"refused": f"the decoder failed: {type(error).__name__}"}
 
 
 def figures(decoded: Decoded, samples: np.ndarray) -> Figures:
@@ -272,13 +307,6 @@ def _limit(memory: int) -> None:
             resource.setrlimit(what, (bound, bound))
 
 
-def _main(max_seconds: str, seconds: str, memory: str) -> None:
-    answers, nothing = os.fdopen(os.dup(1), "wb"), os.open(os.devnull, os.O_WRONLY)
-    for chatty in (1, 2):  # libraries write their warnings there
-        os.dup2(nothing, chatty)
-    _limit(int(memory))
-    _serve(float(max_seconds), float(seconds), int(memory), sys.stdin.buffer, answers)
-
-
 if __name__ == "__main__":
-    _main(*sys.argv[1:])
+    max_seconds, seconds, memory = map(float, sys.argv[1:])
+    serve(partial(_replies, max_seconds=max_seconds), seconds, int(memory))
