@@ -1,6 +1,7 @@
 """The command line: `viska retrain --recipe FILE --training.steps 400`. Its flags are the fields of the recipe, read from the model itself.
 
     viska prepare | train | release | retrain     run a flow, here, or on the server that PREFECT_API_URL names
+    viska plan                                    what a run would use and take, before anything heavy runs
     viska prune                                   list what no data set needs, or remove it
     viska transcribe MODEL FILE...                print the words of recordings
     viska demo MODEL                              open the Gradio app
@@ -71,12 +72,18 @@ def _parser() -> argparse.ArgumentParser:
     for name, help in FLOWS.items():
         command = commands.add_parser(name, help=help, description=f"viska {name}: {help}.", argument_default=argparse.SUPPRESS,
                                       usage=f"viska {name} [--recipe FILE] [--FIELD VALUE ...]")  # fmt: skip
-        command.add_argument("--recipe", metavar="FILE", help="settings as YAML; flags come on top of it")
-        for path, field in _fields(Recipe).items():
-            command.add_argument(f"--{path}", dest=path, metavar=_kind(field), help=_help(field), type=_value)
+        _add_recipe(command)
         command.set_defaults(run=_run_flow, flow=name)
         if name == "prepare":
             command.add_argument("--compact", action="store_true", help="copy shards of which little is used together")
+    words = "which clips a recipe would use, why not the others, and what a run would take"
+    command = commands.add_parser("plan", help=f"{words}; nothing is written", description=f"viska plan: {words}.",
+                                  argument_default=argparse.SUPPRESS,
+                                  usage="viska plan [--recipe FILE] [--device NAME] [--price X] [--FIELD VALUE ...]")  # fmt: skip
+    _add_recipe(command)
+    command.add_argument("--device", default="cpu", help="where it would train: cpu, T4, L4, A100-40, H100, H200, ...; default cpu")
+    command.add_argument("--price", type=float, default=None, metavar="X", help="of an hour on the device, in any currency")
+    command.set_defaults(run=_plan)
     command = commands.add_parser("prune", help="list prepared data that no data set refers to, or remove it")
     command.add_argument("--store", default="", help="a folder or a gs://, s3:// address; default: VISKA_STORE, or ~/.viska/store")
     command.add_argument(
@@ -102,10 +109,28 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_recipe(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--recipe", metavar="FILE", help="settings as YAML; flags come on top of it")
+    for path, field in _fields(Recipe).items():
+        command.add_argument(f"--{path}", dest=path, metavar=_kind(field), help=_help(field), type=_value)
+
+
+def _told(options: argparse.Namespace) -> Recipe:
+    flags = {path: value for path, value in vars(options).items() if path in _fields(Recipe)}
+    return recipe_from(getattr(options, "recipe", ""), flags)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from flows.foresight import foresee  # here: pyarrow takes a while to import
+
+    for line in foresee(_told(options), options.device, options.price):
+        print(line)
+    return 0
+
+
 def _run_flow(options: argparse.Namespace) -> int:
     """Run a flow and say in the end what was done, what was found, and where to look."""
-    flags = {path: value for path, value in vars(options).items() if path in _fields(Recipe)}
-    recipe = recipe_from(getattr(options, "recipe", ""), flags)
+    recipe = _told(options)
     from flows.run import run_flow  # here: Prefect takes a second to import, which --help need not wait for
 
     return run_flow(options.flow, recipe, **({"compact": True} if getattr(options, "compact", False) else {}))
@@ -198,7 +223,7 @@ def _fields(model: type[BaseModel], above: str = "") -> dict[str, FieldInfo]:
     """Return each setting that holds a value, by its path; a section of several kinds gives the fields of all of them."""
     found: dict[str, FieldInfo] = {}
     for name, field in model.model_fields.items():
-        types = get_args(field.annotation) or (field.annotation,)
+        types = (field.annotation,) if get_origin(field.annotation) is tuple else get_args(field.annotation) or (field.annotation,)
         sections = [each for each in types if isinstance(each, type) and issubclass(each, BaseModel)]
         for section in sections:
             found = found | {path: inner for path, inner in _fields(section, f"{above}{name}.").items() if path not in found}
@@ -214,6 +239,8 @@ def _kind(field: FieldInfo) -> str:
     """Return what a flag takes, for the help: its choices, or the name of its type."""
     if get_origin(field.annotation) is Literal:
         return "|".join(map(str, get_args(field.annotation)))
+    if get_origin(field.annotation) is tuple:
+        return "[A, B]"
     return getattr(field.annotation, "__name__", "VALUE").upper()
 
 
@@ -224,7 +251,9 @@ def _help(field: FieldInfo) -> str:
 
 
 def _value(text: str) -> Any:
-    """Read a flag as YAML does, and 1e-4 as the number it is."""
+    """Read a flag as YAML does, and 1e-4 as the number it is, and - as the word it is."""
+    if text == "-":
+        return text
     try:
         value = yaml.safe_load(text)
         return float(value) if isinstance(value, str) and NUMBER.match(value) else value
