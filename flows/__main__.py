@@ -6,7 +6,7 @@
     viska transcribe MODEL FILE...                print the words of recordings
     viska demo MODEL                              open the Gradio app
 
-Errors that viska means are one message and exit code 2; anything else shows its traceback.
+Errors that viska means are one message and exit code 2, a network that does not answer is one and 1; anything else shows its traceback.
 """
 
 import argparse
@@ -60,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ViskaError as error:
         print(f"viska: {error}", file=sys.stderr)
         return 2
+    except ConnectionError as error:  # tried again already; where in the code it gave up helps nobody
+        print(f"viska: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("viska: interrupted; run the same command again to go on from here", file=sys.stderr)
         return 130

@@ -93,6 +93,22 @@ def test_an_unknown_flag_and_an_unknown_key_are_refused(tmp_path: Path) -> None:
     assert "trainning: there is no such setting" in key.communicate(timeout=30)[0] and key.returncode == 2
 
 
+def test_a_host_that_does_not_answer_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MDC_API_URL", "http://127.0.0.1:9")
+    run = _start(tmp_path, "plan", "--corpus.kind", "data_collective", "--corpus.dataset", "cv-sv")
+    words = run.communicate(timeout=60)[0]
+    assert run.returncode == 1 and "Traceback" not in words
+    assert words.splitlines()[-1].startswith("viska: http://127.0.0.1:9/datasets/cv-sv: ") and "run again later" in words
+
+
+def test_a_flag_may_be_a_list_or_a_dash(tmp_path: Path) -> None:
+    flags = ("--corpus.kind", "common_voice", "--corpus.path", "x", "--corpus.train", "[train, invalid]")
+    run = _start(tmp_path, "plan", *flags)
+    assert "corpus.train.1: got 'invalid'; input should be 'train', 'dev'" in run.communicate(timeout=30)[0] and run.returncode == 2
+    run = _start(tmp_path, "plan", "--corpus.kind", "folder", "--corpus.path", "nowhere", "--corpus.split_column", "-")
+    assert "viska: nowhere: no table" in run.communicate(timeout=30)[0] and run.returncode == 2
+
+
 @pytest.mark.parametrize("recipe", sorted((ROOT / "deployments" / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_recipe_that_comes_with_viska_is_valid(recipe: Path) -> None:
     read_recipe(yaml.safe_load(recipe.read_text()))
