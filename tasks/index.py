@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from prefect.client.schemas import State
 
 from tasks.contracts.errors import CorpusError, StoreError
-from tasks.contracts.values import Artifact, Reject
+from tasks.contracts.values import Artifact, Reject, typical
 from tasks.corpora import ABOUT, EXCUSED
 from tasks.corpora.choose import ROWS, Choice, Rules, choose
 from tasks.policy import found, step, task_of
@@ -153,4 +153,4 @@ def _refuse_empty_splits(choice: Choice, rejects: list[Reject], corpus: Artifact
 
 def _reasons(rejects: list[Reject]) -> str:
     counts = ", ".join(f"{n} {reason}" for reason, n in Counter(reject.reason for reject in rejects).most_common())
-    return f"{counts}; for example {rejects[0].detail}" if rejects else "none"
+    return f"{counts}; for example {typical(rejects).detail}" if rejects else "none"

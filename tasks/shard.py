@@ -19,7 +19,7 @@ from transformers import WhisperTokenizer
 from tasks.audio import SAMPLE_RATE
 from tasks.contracts.errors import CorpusError
 from tasks.contracts.recipe import Gates
-from tasks.contracts.values import Artifact, Reject, fingerprint
+from tasks.contracts.values import Artifact, Reject, fingerprint, typical
 from tasks.corpora import ABOUT
 from tasks.model.tokens import label_ids, prefix_ids
 from tasks.policy import step
@@ -188,9 +188,9 @@ def _refuse_leftovers(counts: dict[str, int], rejects: list[Reject], share: floa
     for split, n_clips in counts.items():
         if not n_clips:
             raise CorpusError(f"no clip of split {split!r} is left: {len(rejects)} in quarantine ({reasons}), for example "
-                              f"{rejects[0].id!r}: {rejects[0].detail}")  # fmt: skip
+                              f"{typical(rejects).id!r}: {typical(rejects).detail}")  # fmt: skip
     if share > max_rejected:
         raise CorpusError(
-            f"{share:.1%} of the clips are in quarantine ({reasons}), expected at most {max_rejected:.1%}; for example {rejects[0].id!r}: "
-            f"{rejects[0].detail}. Mend the corpus, or change gates"
+            f"{share:.1%} of the clips are in quarantine ({reasons}), expected at most {max_rejected:.1%}; for example "
+            f"{typical(rejects).id!r}: {typical(rejects).detail}. Mend the corpus, or change gates"
         )

@@ -14,7 +14,7 @@ def _refuse_twice(names: Sequence[str], what: str) -> None:
         raise ValueError(f"{what} {twice[0]!r} is named twice")
 
 
-class EspeakCorpus(Section):
+class EspeakCorpus(Section, title="eSpeak"):
     """Swedish sentences of a small grammar, spoken on the spot by eSpeak NG. Synthetic voices, for the demonstration only."""
 
     kind: Literal["espeak"] = "espeak"
@@ -28,7 +28,7 @@ class EspeakCorpus(Section):
     """Which sentences, and who says them"""
 
 
-class FolderCorpus(Section):
+class FolderCorpus(Section, title="Folder"):
     """Recordings with a table beside them: CSV, TSV or JSON Lines; columns are guessed unless named. An AudioFolder is one too."""
 
     kind: Literal["folder"] = "folder"
@@ -76,7 +76,7 @@ class CommonVoiceTables(Section):
         return self
 
 
-class CommonVoiceCorpus(CommonVoiceTables):
+class CommonVoiceCorpus(CommonVoiceTables, title="Common Voice"):
     """A Common Voice release, 5 to 26: the archive as it was downloaded, or unpacked."""
 
     kind: Literal["common_voice"] = "common_voice"
@@ -84,7 +84,7 @@ class CommonVoiceCorpus(CommonVoiceTables):
     """The .tar.gz or the folder: a local path or any fsspec address"""
 
 
-class DataCollectiveCorpus(CommonVoiceTables):
+class DataCollectiveCorpus(CommonVoiceTables, title="Mozilla Data Collective"):
     """A Common Voice release fetched from the Mozilla Data Collective; the key comes from the environment, MDC_API_KEY."""
 
     kind: Literal["data_collective"] = "data_collective"
@@ -92,7 +92,7 @@ class DataCollectiveCorpus(CommonVoiceTables):
     """Its id or slug there; each release has one of its own"""
 
 
-class HubCorpus(Section):
+class HubCorpus(Section, title="Hub"):
     """A data set of the Hugging Face Hub, or a local folder of Parquet files, read without running its code."""
 
     kind: Literal["hub"] = "hub"
@@ -123,7 +123,7 @@ class HubCorpus(Section):
         return self
 
 
-class NemoCorpus(Section):
+class NemoCorpus(Section, title="NeMo"):
     """NeMo manifests: JSON Lines with audio_filepath, text and duration; with an offset the clip is cut out of its recording."""
 
     kind: Literal["nemo"] = "nemo"
@@ -142,7 +142,7 @@ class NemoCorpus(Section):
         return self
 
 
-class KaldiCorpus(Section):
+class KaldiCorpus(Section, title="Kaldi"):
     """Kaldi data directories: wav.scp and text, and if there are any segments, utt2spk, spk2gender, utt2dur. Commands are not run."""
 
     kind: Literal["kaldi"] = "kaldi"
@@ -161,7 +161,7 @@ class KaldiCorpus(Section):
         return self
 
 
-class SubtitlesCorpus(Section):
+class SubtitlesCorpus(Section, title="Subtitles"):
     """Long recordings, each with an SRT or WebVTT file of the same name beside it, cut into clips at its cues."""
 
     kind: Literal["subtitles"] = "subtitles"
@@ -202,7 +202,7 @@ class MixPart(Section):
         return code_of(language) if language else ""
 
 
-class MixCorpus(Section):
+class MixCorpus(Section, title="Mix"):
     """Several corpora as one."""
 
     kind: Literal["mix"] = "mix"

@@ -94,7 +94,7 @@ class Gates(Section):
         return self
 
 
-class Pretrained(Section):
+class Pretrained(Section, title="Checkpoint"):
     """Continue from a Whisper checkpoint: one of the Hub, or a folder."""
 
     kind: Literal["pretrained"] = "pretrained"
@@ -104,7 +104,7 @@ class Pretrained(Section):
     """Branch, tag or commit on the Hub; resolved once to a commit"""
 
 
-class Scratch(Section):
+class Scratch(Section, title="From nothing"):
     """A new small Whisper with a tokenizer trained on the corpus, in Whisper's own layout of special tokens."""
 
     kind: Literal["scratch"] = "scratch"

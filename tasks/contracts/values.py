@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
@@ -66,6 +68,12 @@ class Reject:
     stage: str  # which step refused it
     reason: str  # one of a few words that can be counted: "empty text", "cannot decode"
     detail: str  # what was got and expected
+
+
+def typical(rejects: Sequence[Reject]) -> Reject:
+    """Return the first of those that were refused for the commonest reason."""
+    ((reason, _),) = Counter(each.reason for each in rejects).most_common(1)
+    return next(each for each in rejects if each.reason == reason)
 
 
 def fingerprint(value: Any) -> str:

@@ -164,3 +164,13 @@ def test_the_language_of_the_recordings_and_that_of_the_token_are_codes(told: di
     recipe = read_recipe(told)
     assert (recipe.language, recipe.token) == (language, token)
     assert read_recipe(recipe.model_dump()) == recipe
+
+
+def test_a_choice_of_kinds_is_one_that_the_form_of_the_prefect_ui_can_show() -> None:
+    schema = Recipe.model_json_schema()
+    fields = {f"{name}.{field}": told for name, model in {"Recipe": schema, **schema["$defs"]}.items()
+              for field, told in model["properties"].items()}  # fmt: skip
+    assert not [field for field, told in fields.items() if "oneOf" in told or "discriminator" in told]
+    titles = [schema["$defs"][choice["$ref"].rpartition("/")[2]]["title"] for choice in fields["Recipe.corpus"]["anyOf"]]
+    assert titles[:3] == ["eSpeak", "Folder", "Common Voice"] and len(titles) == 9
+    assert {"Recipe.model", "MixPart.corpus"} <= {field for field, told in fields.items() if "anyOf" in told}
