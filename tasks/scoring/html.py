@@ -7,6 +7,7 @@ import jiwer
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
+from tasks.contracts.languages import name as name_of
 from tasks.scoring.normalise import plain
 
 WIDTH, HEIGHT, LEFT, BOTTOM = 520, 220, 44, 28  # of a chart, in its own units
@@ -20,6 +21,7 @@ def render_report(report: dict[str, Any], sounds: dict[str, str]) -> str:
         sounds: data addresses of clips by id; the worst clips with a sound get a player.
     """
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["language"] = name_of
     history = report["history"]
     curves = {
         "Loss": chart(

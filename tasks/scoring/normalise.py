@@ -18,10 +18,17 @@ def plain(text: str) -> str:
 
 def without_punctuation(text: str) -> str:
     """Return an NFC text without punctuation and symbols, words one space apart."""
-    words = "".join(each if _is_word(each) else " " for each in text.replace("\u2019", "'")).split()
+    words = text.replace("\u2019", "'").translate(WORDS).split()
     return " ".join(filter(None, (word.strip("'") for word in words)))  # at its edge an apostrophe is a quotation mark
 
 
-def _is_word(character: str) -> bool:
-    """Say whether a character belongs to a word: letters, marks, digits, and the apostrophe within don't."""
-    return unicodedata.category(character)[0] in "LMN" or character in "'\u200c\u200d"
+class _Words(dict[int, int]):
+    """Maps what belongs to a word onto itself, and all else onto a space: letters, marks, digits, and the apostrophe within don't."""
+
+    def __missing__(self, code: int) -> int:
+        character = chr(code)
+        self[code] = code if unicodedata.category(character)[0] in "LMN" or character in "'\u200c\u200d" else ord(" ")
+        return self[code]
+
+
+WORDS = _Words()

@@ -1,8 +1,11 @@
-"""Two models on one split, compared: rates with intervals, raw and normalised, and the clips that went worst."""
+"""Two models on one split, compared: rates with intervals, raw and normalised, the clips that went worst; and what clips there were."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from tasks.contracts.errors import StoreError
 from tasks.scoring.intervals import LEVEL, paired_intervals
@@ -10,6 +13,7 @@ from tasks.scoring.normalise import NAME, plain
 from tasks.scoring.rates import Errors, count_characters, count_words
 
 N_WORST = 20
+N_LICENCES = 5  # of a corpus that are named
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,38 @@ def compare(before: Sequence[Prediction], after: Sequence[Prediction], resamples
         "worst": [{"id": after[place].id, "reference": after[place].reference, "before": before[place].hypothesis,
                    "after": after[place].hypothesis, "n_edits": words[place].n_edits} for place in worst],
     }  # fmt: skip
+
+
+def describe_clips(clips: pa.Table) -> dict[str, Any]:
+    """Return what readers of the report may know of the clips, as JSON values: how many speakers there are, and of none of them who.
+
+    Args:
+        clips: with columns id, split, speaker, language, corpus, licence, weight and seconds.
+    """
+    named, of = clips.filter(pc.field("speaker") != ""), ("corpus", "language")
+    seconds, weights = _grouped(clips, of, "seconds", "sum"), _grouped(clips, of, "weight", "max")
+    speakers, splits = _grouped(named, of, "speaker", "count_distinct"), _grouped(clips, (*of, "split"), "id", "count")
+    licences = sorted(_grouped(clips, (*of, "licence"), "id", "count").items(), key=lambda each: (-each[1], each[0]))
+    return {
+        "n_speakers": {split: n for (split,), n in _grouped(named, ("split",), "speaker", "count_distinct").items()},
+        "corpora": [
+            {
+                "name": key[0],
+                "language": key[1],
+                "splits": {split: n for (*its, split), n in splits.items() if tuple(its) == key},
+                "hours": round(seconds[key] / 3600, 4),
+                "n_speakers": speakers.get(key, 0),
+                "weight": round(weights[key], 4),
+                "licences": dict([(licence, n) for (*its, licence), n in licences if tuple(its) == key][:N_LICENCES]),
+            }
+            for key in sorted(seconds)
+        ],
+    }
+
+
+def _grouped(clips: pa.Table, by: tuple[str, ...], column: str, how: str) -> dict[tuple[str, ...], Any]:
+    rows = clips.group_by(list(by)).aggregate([(column, how)]).to_pylist()
+    return {tuple(row[name] for name in by): row[f"{column}_{how}"] for row in rows}
 
 
 def _counted(predictions: Sequence[Prediction], count: Any, normalised: bool) -> list[Errors]:
