@@ -16,13 +16,13 @@ test: .venv/dev
 	.venv/bin/python -m pytest
 
 lint: .venv/dev
-	.venv/bin/ruff check flows tasks tests benchmarks
-	.venv/bin/ruff format --check flows tasks tests benchmarks
+	.venv/bin/ruff check flows tasks tests benchmarks docs
+	.venv/bin/ruff format --check flows tasks tests benchmarks docs
 	.venv/bin/mypy
 
 format: .venv/dev
-	.venv/bin/ruff check --fix flows tasks tests benchmarks
-	.venv/bin/ruff format flows tasks tests benchmarks
+	.venv/bin/ruff check --fix flows tasks tests benchmarks docs
+	.venv/bin/ruff format flows tasks tests benchmarks docs
 
 # --no-deps: the files list everything, with hashes; pip need not look for more.
 .venv/runtime: requirements.txt pyproject.toml

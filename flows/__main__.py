@@ -60,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ViskaError as error:
         print(f"viska: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:  # of `viska plan | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ConnectionError as error:  # tried again already; where in the code it gave up helps nobody
         print(f"viska: {error}", file=sys.stderr)
         return 1
