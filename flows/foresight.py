@@ -1,6 +1,7 @@
 """What `viska plan` prints before anything heavy runs: which clips a recipe would use and why not the others, and what it would cost.
 
-It reads tables; where the source does not say how long its clips are, it decodes a few of them. Nothing is written.
+It reads tables; where the source does not say how long its clips are, it decodes a few of them. Nothing is written into the store. An
+archive of the Mozilla Data Collective has to be fetched to be known, and a data set of the Hub is streamed once.
 """
 
 import random
@@ -18,8 +19,9 @@ from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, Reject, plain
 from tasks.corpora import Recording, recordings, revision
 from tasks.corpora.choose import ROWS, Choice, choose, rules_of
+from tasks.download import VERSION
 from tasks.index import CHOSEN, TEST, frozen_test
-from tasks.model.cost import Counts, config_of, estimate
+from tasks.model.cost import Counts, config_of, estimate, need_device
 from tasks.model.cost_table import lines
 from tasks.policy import store_of
 from tasks.resample import MAX_SECONDS
@@ -40,6 +42,7 @@ def foresee(recipe: Recipe, device: str, hourly_price: float | None) -> list[str
         device: where it would train, a name of `tasks.model.cost.DEVICES`.
         hourly_price: of the device, in any currency.
     """
+    need_device(device)
     store = Store(store_of(recipe))
     rejects: list[Reject] = []
     heard = _Sample(recipe.splits.seed)
@@ -50,15 +53,19 @@ def foresee(recipe: Recipe, device: str, hourly_price: float | None) -> list[str
     usual = heard.seconds()
     clips = {split: choice.clips.take(rows) for split, rows in choice.rows.items()}
     counts = {split: _count(table, usual) for split, table in clips.items()}
-    told = estimate(config_of(recipe.model), counts, recipe.training, recipe.scoring, device=device, dtype=recipe.features.dtype,
-                    hourly_price=hourly_price)  # fmt: skip
-    return [*_describe(recipe, choice, clips, counts, rejects, frozen), *heard.describe(), "", *lines(told)]
+    known_of = [*_describe(recipe, choice, clips, counts, rejects, frozen), *heard.describe()]
+    if not counts["train"].n_clips:
+        return [*known_of, "", "warning  there is nothing to train on: see what was refused, and the settings that are named there"]
+    config = config_of(recipe.model)
+    told = estimate(config, counts, recipe.training, recipe.scoring, device=device, dtype=recipe.features.dtype, hourly_price=hourly_price)
+    return [*known_of, "", *lines(told)]
 
 
 def _downloaded(store: Store, recipe: Recipe) -> Artifact | None:
     """Return the corpus as the store holds it already, at its present revision."""
     spec, now = plain(recipe.corpus), plain(revision(recipe.corpus))
-    return next((each for each, told in peek_all(store, "corpus") if told["corpus"] == spec and told["revision"] == now), None)
+    wanted = {"version": VERSION, "corpus": spec, "revision": now}
+    return next((each for each, told in peek_all(store, "corpus") if told == wanted), None)
 
 
 def _sealed_rows(store: Store, corpus: Artifact, rejects: list[Reject]) -> Iterator[pa.RecordBatch]:

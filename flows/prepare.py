@@ -41,6 +41,6 @@ def prepare(recipe: Recipe, compact: bool = False) -> tuple[str, str]:
         audio = resample.map(unmapped(root), parts).result()
         features = log_mel.map(unmapped(root), parts, audio, n_mels, window, recipe.features.dtype).result()
     dataset = shard(root, manifest, *in_order(audio, features), fit_of(model), recipe.token, recipe.gates, window)
-    test = freeze(root, recipe.test_name, test)
     show_data(root, dataset)
+    test = freeze(root, recipe.test_name, test, dataset)
     return model.key, dataset.key

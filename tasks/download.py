@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -124,14 +125,16 @@ class _Earlier:
     """What is in the store already: recordings of earlier revisions of a corpus by id and stamp, those of any corpus by what they hold."""
 
     def __init__(self, store: Store, corpus: Corpus) -> None:
-        spec = plain(corpus)
+        ours = _sources(plain(corpus))
         made = [
-            (artifact, made_from["corpus"] == spec) for artifact, made_from in peek_all(store, "corpus") if made_from["version"] == VERSION
+            (artifact, [start for start, each in _sources(made_from["corpus"]).items() if ours.get(start) == each])
+            for artifact, made_from in peek_all(store, "corpus")
+            if made_from["version"] == VERSION
         ]
-        tables = [(table, is_own) for artifact, is_own in made if (table := _rows(store, artifact)) is not None]
+        tables = [(table, starts) for artifact, starts in made if (table := _rows(store, artifact)) is not None]
         self.packs = {file.name: file for artifact, _ in made for file in artifact.files}
         self.rows = pa.concat_tables([CLIPS.empty_table().select(ROW), *(table for table, _ in tables)])
-        is_own = np.repeat([is_own for _, is_own in tables], [len(table) for table, _ in tables]).astype(bool)
+        is_own = np.concatenate([np.empty(0, bool), *(_begins(table["id"], starts) for table, starts in tables)])
         pairs = zip(*(self.rows.filter(pa.array(is_own))[name].to_pylist() for name in ("id", "stamp")), strict=True)
         self.by_stamp = _Hashes(pairs, np.flatnonzero(is_own))
         self.by_content = _Hashes(self.rows["recording"].to_pylist(), np.arange(len(self.rows)))
@@ -167,6 +170,19 @@ class _Hashes:
         first, last = np.searchsorted(self.hashes, [h := hash(value), h + 1])
         found: list[int] = self.numbers[first:last].tolist()
         return found
+
+
+def _sources(spec: dict[str, Any]) -> dict[str, Any]:
+    """Return what a corpus reads, by what its ids begin with: a part of a mix with another weight, or beside others, is read as before."""
+    return {f"{part['name']}/": part["corpus"] for part in spec["parts"]} if spec["kind"] == "mix" else {"": spec}
+
+
+def _begins(ids: pa.ChunkedArray, starts: list[str]) -> np.ndarray:
+    """Say of each id whether it begins with one of these."""
+    begins = np.zeros(len(ids), bool)
+    for start in starts:
+        begins |= np.asarray(pc.starts_with(ids, start))
+    return begins
 
 
 def _rows(store: Store, corpus: Artifact) -> pa.Table | None:

@@ -1,5 +1,6 @@
 """Index a corpus: which clip may be used, and in which split. What cannot be used goes into quarantine, with its reason."""
 
+import csv
 import hashlib
 import json
 import logging
@@ -65,21 +66,51 @@ def frozen_test(store: Store, name: str) -> Artifact | None:
         raise StoreError(f"the frozen test {name!r}: {error}; or freeze another one under a new name: splits.frozen") from error
 
 
-def freeze_test(root: str, name: str, test: Artifact) -> Artifact | State[Artifact]:
-    """Make `test` the test set of this name, now that a data set was made with it, and return it; if it is already, do nothing.
+def freeze_test(root: str, name: str, test: Artifact, dataset: Artifact) -> Artifact | State[Artifact]:
+    """Make `test`, of which `dataset` uses all clips that can be used, the test set of this name, and return it.
+
+    If it is already, see to it that the data set scores the clips that the first one scored.
 
     Raises:
-        StoreError: if another one was frozen in the meantime.
+        CorpusError: if it does not: gates, the model's window or its longest label refuse other clips than they did.
+        StoreError: if another run has frozen another test in the meantime.
     """
     store, path = Store(root), _frozen_at(name)
-    if store.exists(path) and json.loads(store.read(path))["test"] == test.key:
-        return found(store.uri(path), test)
-    store.create(path, json.dumps({"name": name, "test": test.key, "clips": test.facts["n_clips"]}, indent=1).encode())
-    log.info("test %r: frozen with %d clips", name, test.facts["n_clips"])
-    return test
+    index = pq.read_table(fetch_file(store, dataset.file("index.parquet")), columns=TEST.names, filters=[("split", "=", "test")])
+    scored = dict(sorted(zip(*(index[column].to_pylist() for column in TEST.names), strict=True)))
+    told = {"name": name, "test": test.key, "scored": scored}
+    if not store.exists(path):
+        try:
+            store.create(path, json.dumps(told, indent=1, ensure_ascii=False).encode())
+            log.info("test %r: frozen with %d clips", name, len(scored))
+            return test
+        except StoreError:
+            if not store.exists(path):
+                raise  # it cannot be written
+    frozen = json.loads(store.read(path))
+    if frozen["test"] != test.key:
+        why = "another run has frozen another test in the meantime; run again to use that one, or give another name: splits.frozen"
+        raise StoreError(f"test {name!r}: {why}")
+    _need_same(name, frozen["scored"], scored, store, dataset)
+    return found(store.uri(path), test)
 
 
 freeze = task_of(freeze_test, "frozen", name="freeze-test", task_run_name="freeze-test-{name}")
+
+
+def _need_same(name: str, frozen: dict[str, str], scored: dict[str, str], store: Store, dataset: Artifact) -> None:
+    """Refuse a data set that does not score the recordings of the frozen test, all of them and no others."""
+    gone = {id for id, recording in frozen.items() if recording not in scored.values()}
+    new = {id for id, recording in scored.items() if recording not in frozen.values()}
+    if gone or new:
+        with fetch_file(store, dataset.file("quarantine.csv")).open(newline="", encoding="utf-8") as file:
+            reasons = {row["id"]: row["reason"] for row in csv.DictReader(file)}
+        examples = [f"{id!r} ({reasons.get(id, 'refused')})" for id in sorted(gone)[:3]] + [f"{id!r} (new)" for id in sorted(new)[:3]]
+        raise CorpusError(
+            f"the frozen test {name!r} has {len(frozen)} clips; {len(gone)} of them are refused now and {len(new)} others are not, "
+            f"for example {', '.join(examples)}. Change gates, text and model back; or score on another test from now on, under another "
+            "name (splits.frozen, or the recipe's own)"
+        )
 
 
 def _frozen_at(name: str) -> str:

@@ -219,7 +219,7 @@ def _replies(question: bytes, file: BinaryIO) -> Iterator[Answer]:
         why = f"the decoder failed: {type(error).__name__}"
     overshoot = 0 if why else OVERSHOOT * SAMPLE_RATE  # what is damaged went on
     for cut in begun:
-        if n_samples - cut.start >= max(cut.wanted - overshoot, cut.wanted / 2):
+        if (cut.wanted or not why) and n_samples - cut.start >= max(cut.wanted - overshoot, cut.wanted / 2):
             yield b"", encode_flac(np.concatenate(cut.pieces)), {"span": cut.number}
     yield b"", b"", {"n_samples": n_samples, "why": why, "useless": useless}
 

@@ -1,12 +1,12 @@
 """The recipe's corpus section: one model per kind of source; `tasks/corpora/<kind>.py` reads it. See docs/corpora.md."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from tasks.contracts.languages import code_of
-from tasks.contracts.section import Section
+from tasks.contracts.section import Address, Section
 
 
 def _refuse_twice(names: Sequence[str], what: str) -> None:
@@ -32,7 +32,7 @@ class FolderCorpus(Section, title="Folder"):
     """Recordings with a table beside them: CSV, TSV or JSON Lines; columns are guessed unless named. An AudioFolder is one too."""
 
     kind: Literal["folder"] = "folder"
-    path: str = Field(min_length=1)
+    path: Address = Field(min_length=1)
     """The folder or the table: a local path or any fsspec address"""
     table: str = ""
     """The table's name in the folder; empty: manifest, metadata or index with .csv, .tsv or .jsonl, here or in folders of splits"""
@@ -44,7 +44,7 @@ class FolderCorpus(Section, title="Folder"):
     """The column with the speaker; empty: guessed, and clips may have none; -: not used"""
     split_column: str = ""
     """The column with train, dev (or validation) and test; empty: guessed, and clips may have none; -: not used"""
-    elsewhere: tuple[str, ...] = ()
+    elsewhere: tuple[Address, ...] = ()
     """Where the table may send us besides the folder: beginnings of addresses, such as https://host/clips/ or gs://bucket/"""
 
 
@@ -80,7 +80,7 @@ class CommonVoiceCorpus(CommonVoiceTables, title="Common Voice"):
     """A Common Voice release, 5 to 26: the archive as it was downloaded, or unpacked."""
 
     kind: Literal["common_voice"] = "common_voice"
-    path: str = Field(min_length=1)
+    path: Address = Field(min_length=1)
     """The .tar.gz or the folder: a local path or any fsspec address"""
 
 
@@ -127,13 +127,13 @@ class NemoCorpus(Section, title="NeMo"):
     """NeMo manifests: JSON Lines with audio_filepath, text and duration; with an offset the clip is cut out of its recording."""
 
     kind: Literal["nemo"] = "nemo"
-    train: tuple[str, ...] = Field(min_length=1)
+    train: tuple[Address, ...] = Field(min_length=1)
     """The manifests to train on: local paths or any fsspec addresses"""
-    dev: tuple[str, ...] = ()
+    dev: tuple[Address, ...] = ()
     """The manifests to choose the checkpoint on; none: clips are held back from train"""
-    test: tuple[str, ...] = ()
+    test: tuple[Address, ...] = ()
     """The manifests to score on; none: clips are held back from train"""
-    audio: str = ""
+    audio: Address = ""
     """The folder that the paths in them start from, and that they may not leave; empty: each manifest's own"""
 
     @model_validator(mode="after")
@@ -146,13 +146,13 @@ class KaldiCorpus(Section, title="Kaldi"):
     """Kaldi data directories: wav.scp and text, and if there are any segments, utt2spk, spk2gender, utt2dur. Commands are not run."""
 
     kind: Literal["kaldi"] = "kaldi"
-    train: tuple[str, ...] = Field(min_length=1)
+    train: tuple[Address, ...] = Field(min_length=1)
     """The data directories to train on: local paths or any fsspec addresses"""
-    dev: tuple[str, ...] = ()
+    dev: tuple[Address, ...] = ()
     """The data directories to choose the checkpoint on; none: clips are held back from train"""
-    test: tuple[str, ...] = ()
+    test: tuple[Address, ...] = ()
     """The data directories to score on; none: clips are held back from train"""
-    audio: str = ""
+    audio: Address = ""
     """The folder that the paths in wav.scp start from, and that they may not leave; empty: each directory's own"""
 
     @model_validator(mode="after")
@@ -165,7 +165,7 @@ class SubtitlesCorpus(Section, title="Subtitles"):
     """Long recordings, each with an SRT or WebVTT file of the same name beside it, cut into clips at its cues."""
 
     kind: Literal["subtitles"] = "subtitles"
-    path: str = Field(min_length=1)
+    path: Address = Field(min_length=1)
     """The folder; folders in it are searched too"""
     max_seconds: float = Field(28.0, ge=1, le=30)
     """Cues that follow each other are joined into clips of at most this length"""
@@ -213,6 +213,10 @@ class MixCorpus(Section, title="Mix"):
     def _names_differ(self) -> "MixCorpus":
         _refuse_twice([part.name for part in self.parts], "part")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """Stand for the corpus in the fingerprint of a step that reads it: how many clips are used is decided later."""
+        return self.model_dump(mode="json", exclude={"parts": {"__all__": {"max_train"}}})
 
 
 Corpus = Annotated[

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 from tasks.contracts.corpora import Corpus, EspeakCorpus
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.languages import EVERYWHERE, LANGUAGES, about, code_of
-from tasks.contracts.section import Section
+from tasks.contracts.section import SECRET, Address, Section
 
 
 class Text(Section):
@@ -232,7 +232,7 @@ class Recipe(Section):
     training: Training = Training()
     scoring: Scoring = Scoring()
     release: Release = Release()
-    store: str = ""
+    store: Address = ""
     """Where artifacts lie: a folder or a gs://, s3:// address; empty: VISKA_STORE of the machine, or ~/.viska/store"""
 
     @field_validator("language")
@@ -307,7 +307,7 @@ def _line(error: Any) -> str:
     if len(place) > 1 and place[1] in KINDS.get(place[0], ()):
         del place[1]  # pydantic names the kind of a section as if it were a field
     path = ".".join(place) or "recipe"
-    got = "" if isinstance(error["input"], dict) else f"got {error['input']!r}; "
+    got = "" if isinstance(error["input"], dict) or SECRET.search(repr(error["input"])) else f"got {error['input']!r}; "
     says: str = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         says = "there is no such setting"

@@ -1,8 +1,22 @@
 """What the sections of a recipe have in common."""
 
-from typing import Any
+import re
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic import AfterValidator, BaseModel, ConfigDict, GetJsonSchemaHandler
+from pydantic_core import PydanticCustomError
+
+SECRET = re.compile(r"://[^/]*@|[?&](X-(Amz|Goog)-|[^=]*(sig|token|key|secret|password)[^=]*=)", re.IGNORECASE)
+
+
+def _without_secret(address: str) -> str:
+    """Refuse an address that is a key at the same time: recipes are stored, shown in the Prefect UI, and named in messages."""
+    if SECRET.search(address):
+        raise PydanticCustomError("secret", "an address with a password or a signature in it; give that in the environment")
+    return address
+
+
+Address = Annotated[str, AfterValidator(_without_secret)]
 
 
 class Section(BaseModel):

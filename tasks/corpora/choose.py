@@ -81,9 +81,8 @@ def choose(clips: Iterable[pa.RecordBatch], rules: Rules, frozen: Mapping[str, s
     """
     rejects: list[Reject] = []
     accepted = _accept(clips, rules, rejects)
-    if frozen is not None:
-        _need_frozen(accepted, frozen, rejects)
-    split_of = _assign(accepted, rules, frozen)
+    guarded = None if frozen is None else _find_frozen(accepted, frozen, rejects)
+    split_of = _assign(accepted, rules, guarded)
     for number, reason, why in (
         (
             UNFROZEN,
@@ -144,12 +143,18 @@ def _accept(clips: Iterable[pa.RecordBatch], rules: Rules, rejects: list[Reject]
     return table.take(np.sort(first)) if len(again) else table
 
 
-def _need_frozen(clips: pa.Table, frozen: Mapping[str, str], rejects: list[Reject]) -> None:
-    """Refuse a corpus that has not every clip of the frozen test, unchanged."""
+def _find_frozen(clips: pa.Table, frozen: Mapping[str, str], rejects: list[Reject]) -> set[str]:
+    """Return the ids of the frozen test's clips, also of those that have other ids now; CorpusError if one is missing or changed."""
     has = clips.filter(pc.is_in(clips["id"], value_set=pa.array(list(frozen), pa.string())))
     recording_of = dict(zip(has["id"].to_pylist(), has["recording"].to_pylist(), strict=True))
     missing = [id for id in frozen if id not in recording_of]
     changed = [id for id, recording in recording_of.items() if recording and recording != frozen[id]]
+    if missing:  # a source may have renamed them
+        wanted = {frozen[id]: id for id in missing}
+        renamed = clips.filter(pc.is_in(clips["recording"], value_set=pa.array(list(wanted), pa.string())))
+        found = {wanted[recording] for recording in renamed["recording"].to_pylist()}
+        recording_of |= dict(zip(renamed["id"].to_pylist(), renamed["recording"].to_pylist(), strict=True))
+        missing = [id for id in missing if id not in found]
     if missing or changed:
         refused = {reject.id: reject.reason for reject in rejects}
         examples = [f"{id!r} ({refused.get(id, 'missing')})" for id in missing[:3]] + [f"{id!r} (other sound)" for id in changed[:3]]
@@ -158,9 +163,10 @@ def _need_frozen(clips: pa.Table, frozen: Mapping[str, str], rejects: list[Rejec
             f"for example {', '.join(examples)}. Bring them back; or score on another test from now on, under another name "
             "(splits.frozen, or the recipe's own), whose scores are not to be compared with earlier ones"
         )
+    return set(recording_of)
 
 
-def _assign(clips: pa.Table, rules: Rules, frozen: Mapping[str, str] | None) -> np.ndarray:
+def _assign(clips: pa.Table, rules: Rules, frozen: set[str] | None) -> np.ndarray:
     """Return for each row the number of its split.
 
     A corpus, or a part of a mix, that comes with a test split but no dev split gets its dev clips out of train, and the other way round.

@@ -288,6 +288,12 @@ def hear_seconds(config: Config, device: Device, n_clips: int, n_tokens: float, 
     return encoding + n_calls * (max(reading, counting) + (config.decoder_layers + 1) * device.layer_seconds)
 
 
+def need_device(name: str) -> None:
+    """Refuse a device of which nothing is known; RecipeError."""
+    if name not in DEVICES:
+        raise RecipeError(f"device {name!r}: nothing is known of it; expected one of {', '.join(DEVICES)}")
+
+
 def estimate(
     config: Config | None,
     counts: Mapping[str, Counts],
@@ -314,8 +320,7 @@ def estimate(
     Raises:
         RecipeError: if there is no such device, or no training clip.
     """
-    if device not in DEVICES:
-        raise RecipeError(f"device {device!r}: nothing is known of it; expected one of {', '.join(DEVICES)}")
+    need_device(device)
     if not counts["train"].n_clips:
         raise RecipeError("the train split has no clips; there is nothing to train on")
     n_clips, hours = sum(each.n_clips for each in counts.values()), sum(each.hours for each in counts.values())

@@ -1,6 +1,7 @@
 """What in a store nobody needs any more: prepared data that no sealed data set refers to, and what killed writers left behind.
 
-Checkpoints, reports and models are never touched. Young objects are not either: a run that is under way has not sealed its data set yet.
+Checkpoints, reports and models are never touched. Young objects, and what they refer to, are not either: a run that is under way has not
+sealed its data set yet.
 """
 
 from collections.abc import Collection
@@ -39,15 +40,17 @@ def leftovers(store: Store, older_than: float = 24 * 3600, forget: Collection[st
             f"{store.uri('dataset')} has no sealed data set {', '.join(unknown)}; it has {', '.join(sorted(datasets)) or 'none'}"
         )
     wanted = [each.facts["refers_to"] for key, each in datasets.items() if key not in forget]
-    kept: set[str] = set()
+    there = list(store.walk())
+    kept = {path for path, _, age in there if age < older_than}
     for kind in PREPARED:
         keys = {key for each in wanted for key in each.get(kind, ())}
         for artifact, _ in peek_all(store, kind):
-            if artifact.key in keys:
-                kept |= {f"{kind}/{artifact.key}/{SEAL}", *(file.path for file in artifact.files)}  # its own files, and those it adopted
+            seal = f"{kind}/{artifact.key}/{SEAL}"
+            if artifact.key in keys or seal in kept:
+                kept |= {seal, *(file.path for file in artifact.files)}  # its own files, and those it adopted
 
     found = []
-    for path, n_bytes, age in store.walk():
+    for path, n_bytes, age in there:
         kind, key, *_ = [*path.split("/"), ""]
         name = path.rpartition("/")[2]
         if kind == "dataset" and key in forget:

@@ -183,9 +183,10 @@ def test_damage_ends_a_recording_where_it_stands() -> None:
         (bad_audio.flip(flac), "damaged or truncated: Error : "),
         (bad_audio.encode(nan, 16_000, subtype="FLOAT"), "no sound after 12.3 s: the peak is nan, expected at most 8"),
     ):
-        before, beyond = cuts(data, (1, 2), (5, 18))
+        before, beyond, rest = cuts(data, (1, 2), (5, 18), (6, TO_THE_END))
         assert len(integers(before)) == 16_000
         assert isinstance(beyond, str) and beyond.startswith("the recording ends at ") and f" s, the clip goes on to 18.0; {why}" in beyond
+        assert isinstance(rest, str) and f" s, the clip goes on from 6.0; {why}" in rest, "its last words are not in what is left of it"
     [nearly] = cuts(data, (11, 12.4))
     assert isinstance(nearly, str) and "ends at 12.3 s, the clip goes on to 12.4; no sound" in nearly, "the sound went on"
 

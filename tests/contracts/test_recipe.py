@@ -127,9 +127,9 @@ def test_every_setting_that_is_not_a_number_word_or_switch_is_a_section_or_a_cho
     for section in SECTIONS:
         for name, field in section.model_fields.items():
             kinds = (int, float, str, bool, tuple[str, ...])
-            assert field.annotation in kinds or any(each in str(field.annotation) for each in ("Literal", "recipe.", "corpora.")), (
-                f"{section}.{name}"
-            )
+            assert field.annotation in kinds or any(
+                each in str(field.annotation) for each in ("Literal", "recipe.", "corpora.", "_without_secret")
+            ), f"{section}.{name}"
 
 
 def test_a_setting_changes_the_fingerprint() -> None:
@@ -174,3 +174,21 @@ def test_a_choice_of_kinds_is_one_that_the_form_of_the_prefect_ui_can_show() -> 
     titles = [schema["$defs"][choice["$ref"].rpartition("/")[2]]["title"] for choice in fields["Recipe.corpus"]["anyOf"]]
     assert titles[:3] == ["eSpeak", "Folder", "Common Voice"] and len(titles) == 9
     assert {"Recipe.model", "MixPart.corpus"} <= {field for field, told in fields.items() if "anyOf" in told}
+
+
+@pytest.mark.parametrize("address", [
+    "https://me:canary@host/clips", "s3://id:canary@bucket/x", "https://host/x.tar.gz?X-Amz-Signature=canary", "https://host/x?a=1&access_token=canary",
+])  # fmt: skip
+@pytest.mark.parametrize("recipe", [
+    lambda address: {"corpus": {"kind": "common_voice", "path": address}}, lambda address: {"corpus": {"kind": "nemo", "train": [address]}},
+    lambda address: {"corpus": {"kind": "folder", "path": "x", "elsewhere": [address]}}, lambda address: {"store": address},
+], ids=["path", "list", "elsewhere", "store"])  # fmt: skip
+def test_an_address_that_holds_a_secret_is_refused_and_not_repeated(address: str, recipe: Any) -> None:
+    with pytest.raises(RecipeError, match="an address with a password or a signature in it; give that in the environment") as refusal:
+        read_recipe(recipe(address))
+    assert "canary" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("address", ["hf://datasets/team/data@0123abc", "gs://bucket/a@b", "https://host/x?download=true", "C:/x", "./a b"])
+def test_an_address_without_one_is_taken(address: str) -> None:
+    assert read_recipe({"corpus": {"kind": "folder", "path": address}}).corpus.path == address  # type: ignore[union-attr]

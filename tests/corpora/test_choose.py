@@ -151,6 +151,13 @@ def test_a_frozen_clip_that_is_missing_refused_or_changed_is_an_error_with_instr
     assert len(ids(chosen(corrected, frozen), "test")) == 4, "a transcript may be corrected"
 
 
+def test_a_frozen_clip_that_has_another_id_now_is_known_by_its_sound() -> None:
+    rows = [clip(f"train/{n}", "train") for n in range(5)] + [clip("validation/d", "dev"), clip("test/1", "test"), clip("test/2", "test")]
+    rows[3] = clip("train/moved", "train", recording="sound of test/0")
+    choice = chosen(rows, {f"test/{n}": f"sound of test/{n}" for n in range(3)})
+    assert set(ids(choice, "test")) == {"test/1", "test/2", "train/moved"}
+
+
 def test_a_subset_is_drawn_by_speaker_and_a_larger_one_holds_it() -> None:
     rows = [
         clip(f"c{number:04d}", "train", speaker="a" if number < 800 else "b" if number < 960 else f"s{number}") for number in range(1000)

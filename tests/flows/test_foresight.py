@@ -54,6 +54,13 @@ def test_it_names_leaks_and_the_frozen_test(reads: list[str]) -> None:
     assert len([name for name in reads if name.endswith(".wav")]) == SAMPLE < 100
 
 
+def test_a_corpus_of_which_nothing_is_left_to_train_on_is_shown_with_its_reasons() -> None:
+    write_corpus(range(60), texts=dict.fromkeys(range(60), "alla säger samma sak"))
+    lines = foresee(recipe(splits={"by": "clip"}), "cpu", None)
+    assert any(line.startswith("refused") and "leaked sentence" in line and "see leaks.text" in line for line in lines)
+    assert lines[-1].startswith("warning  there is nothing to train on")
+
+
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The files of the corpus that were read."""

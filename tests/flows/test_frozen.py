@@ -5,14 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from prefect.client.schemas import State
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.prepare import prepare
 from tasks import policy
 from tasks.contracts.errors import CorpusError, StoreError
 from tasks.contracts.recipe import read_recipe
+from tasks.contracts.values import Artifact
+from tasks.index import freeze_test
+from tasks.store.artifacts import Draft
+from tasks.store.objects import Store
 from tests.steps.chain import write_corpus
 
 pytestmark = pytest.mark.flow
@@ -40,7 +46,7 @@ def test_the_test_of_a_name_stays_when_the_corpus_grows_or_the_rules_change(tmp_
     write_corpus(range(100))
     first = prepared()
     frozen = json.loads(Path("store/frozen/team.json").read_text())
-    assert frozen["clips"] == len(first["test"]) > 5 and policy.made["test"] == policy.made["frozen"] == 1
+    assert set(frozen["scored"]) == first["test"] and len(first["test"]) > 5 and policy.made["test"] == policy.made["frozen"] == 1
 
     write_corpus(range(200))
     grown = prepared(splits={"test": 0.3, "seed": 7})
@@ -61,6 +67,23 @@ def test_the_test_of_a_name_stays_when_the_corpus_grows_or_the_rules_change(tmp_
         prepared()
 
 
+def test_gates_that_refuse_other_clips_of_the_frozen_test_than_before_stop_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_corpus(range(100))
+    one, two, *rest = sorted(prepared(name="probe")["test"])
+    too_long = {id: {int(id[5:8]): "ordet " * 20} for id in (one, two)}  # refused by gates.max_text_rate, after decoding
+    write_corpus(range(100), texts=too_long[one])
+    assert prepared()["test"] == {two, *rest}, "what is refused when the test is frozen is not in it"
+
+    write_corpus(range(100), texts=too_long[one] | too_long[two])
+    with pytest.raises(CorpusError, match=rf"has {len(rest) + 1} clips; 1 of them are refused now and 0 .*'{two}' \(much text\)"):
+        prepared()
+    write_corpus(range(100))
+    with pytest.raises(CorpusError, match=rf"0 of them are refused now and 1 others are not, for example '{one}' \(new\)\. Change gates"):
+        prepared()
+    assert prepared(name="another")["test"] == {one, two, *rest}
+
+
 def test_a_run_that_fails_freezes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_corpus(range(100), texts=dict.fromkeys(range(60), ""))
@@ -69,3 +92,15 @@ def test_a_run_that_fails_freezes_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     assert not Path("store/frozen").exists()
     write_corpus(range(100))
     assert len(prepared()["test"]) > 5
+
+
+def test_of_two_tests_that_are_frozen_at_once_the_second_is_refused(tmp_path: Path) -> None:
+    draft = Draft(Store(str(tmp_path)), "dataset", "key")
+    with draft.staged("index.parquet") as path:
+        pq.write_table(pa.table({"id": ["a"], "recording": ["sound"], "split": ["test"]}), path)
+    dataset = draft.seal({}, {})
+    first, second = (Artifact("test", key, (), {"n_clips": 1}) for key in ("one", "two"))
+    assert freeze_test(str(tmp_path), "team", first, dataset) == first
+    assert isinstance(freeze_test(str(tmp_path), "team", first, dataset), State)
+    with pytest.raises(StoreError, match=r"^test 'team': another run has frozen another test in the meantime; run again to use that one"):
+        freeze_test(str(tmp_path), "team", second, dataset)

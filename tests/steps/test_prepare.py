@@ -101,6 +101,21 @@ def test_a_new_release_of_the_same_recordings_decodes_nothing(first: Run) -> Non
     assert len(examples(release)) == N
 
 
+def test_a_part_of_a_mix_is_read_once_whatever_its_weight_and_the_other_parts_are(first: Run, reads: list[str]) -> None:
+    def mix(weight: float = 1, max_train: int = 0, *others: str) -> Run:
+        parts = [{"name": name, "corpus": {"kind": "folder", "path": name}} for name in ("corpus", *others)]
+        parts[0] |= {"weight": weight, "max_train": max_train}
+        return prepare(corpus={"kind": "mix", "parts": parts})
+
+    plain = mix()
+    assert len(reads) == N and plain.corpus.facts["n_new"] == 0, "its ids are others, its recordings are not"
+    capped = mix(1, 50)
+    assert capped.corpus == plain.corpus and capped.dataset.facts["splits"]["train"] == 50
+    write_corpus(range(N, N + 10), folder="more")
+    heavy = mix(2, 0, "more")
+    assert len(reads) == N + 10 == heavy.corpus.facts["n_clips"] and heavy.content != plain.content
+
+
 def test_layout_decides_nothing_one_go_or_two_steps(first: Run) -> None:
     write_corpus(GROWN)
     grown, once = prepare(), prepare(root="other")

@@ -129,3 +129,17 @@ def test_the_quarantine_is_a_table_of_which_a_spreadsheet_computes_nothing(first
     rows = quarantine(prepare())
     assert [row["id"] for row in rows] == ["'=1+2.wav", "'+a.wav", "'-b.wav", "'@SUM(A1).wav", 'with, "quotes".wav', "åäö.wav"]
     assert all(list(row) == ["id", "stage", "reason", "detail"] and None not in row.values() for row in rows)
+
+
+def test_leaks_are_in_quarantine_and_say_nothing_against_the_corpus(first: Run) -> None:
+    write_table(
+        *((f"clip-{n:03d}.wav", f"klipp {n % 20 if n < 40 else n}", "test" if n < 20 else "train" if n < 80 else "dev") for n in range(90))
+    )
+    run = prepare(gates={"max_rejected": 0.01})
+    assert [row["reason"] for row in quarantine(run)] == ["leaked sentence"] * 20 and run.dataset.facts["n_rejected"] == 20
+    assert [(each["what"], each["split"], each["with"], each["clips"], each["removed"]) for each in run.dataset.facts["leaks"]] == [
+        ("text", "train", "test", 20, True)
+    ]
+    write_table(*((f"clip-{n:03d}.wav", "" if n == 60 else f"klipp {n % 20 if n < 40 else n}", SPLITS[n % 3]) for n in range(90)))
+    with pytest.raises(CorpusError, match=r"^1\.\d% of the clips are in quarantine \(.* 1 empty text"):
+        prepare(gates={"max_rejected": 0.01})

@@ -75,6 +75,10 @@ def test_what_a_run_under_way_may_need_is_left_alone(local: Store) -> None:
     for path in (staged, temporary):
         os.utime(path, (time.time() - 2 * DAY,) * 2)
     assert {each.why for each in leftovers(local)} == {"left by a killed writer"} and len(leftovers(local)) == 2
+    for path in Path(local.root, "corpus", "old").iterdir():
+        os.utime(path, (time.time() - 2 * DAY,) * 2)
+    found = {each.path for each in leftovers(local, forget=["one"]) if each.path.startswith("corpus/")}
+    assert found == {"corpus/old/seal.json"}, "the old pack stays: the young corpus has adopted it"
 
 
 def test_the_command_lists_and_removes_only_when_told_to(local: Store, capsys: pytest.CaptureFixture[str]) -> None:
