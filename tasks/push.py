@@ -19,7 +19,7 @@ MODELS = "models"  # the folder of published models in the store
 NOT_PUBLISHED = {"training.jsonl"}  # its numbers are in the report
 
 
-@step("page", version=1)
+@step("page", version=2)
 def compose_page(draft: Draft, recipe: Recipe, checkpoint: Artifact, report: Artifact) -> dict[str, Any]:
     """Put together what is published: the model's files, the card, the report, the recipe."""
     folder = fetch(draft.store, checkpoint)

@@ -6,6 +6,7 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
@@ -15,15 +16,16 @@ from tasks.model.generate import NAME, hear_all
 from tasks.model.whisper import load_whisper
 from tasks.policy import step
 from tasks.scoring.html import render_report
-from tasks.scoring.report import Prediction, compare
+from tasks.scoring.report import Prediction, compare, describe_clips
 from tasks.shards.dataset import open_split
 from tasks.shards.format import Sound
-from tasks.store.artifacts import Draft, fetch, fetch_file
+from tasks.store.artifacts import Draft, fetch, fetch_file, load
 from tasks.store.lines import from_lines, to_lines
 from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
-DATA_FACTS = ("splits", "hours", "n_rejected", "rejected", "n_bytes")
+DATA_FACTS = ("splits", "hours", "n_rejected", "rejected", "leaks", "n_bytes")
+READ = ("id", "split", "speaker", "language", "corpus", "licence", "weight", "seconds", "shard", "sound_row")  # columns of the index
 N_HEARD = 12  # clips that can be listened to in the report
 
 
@@ -41,7 +43,7 @@ def transcribe_split(draft: Draft, model: Artifact, dataset: Artifact, split: st
     return {"split": split, "n_clips": len(rows), "n_capped": n_capped, "decoding": NAME}
 
 
-@step("report", version=1)
+@step("report", version=2)
 def write_report(
     draft: Draft,
     told: dict[str, Any],
@@ -57,7 +59,9 @@ def write_report(
     `told` is what the recipe said of everything up to here; `data` is the data set's digest, because its quarantine is reported too.
     """
     store = draft.store
-    index = {row["id"]: row for row in pq.read_table(fetch_file(store, dataset.file("index.parquet"))).to_pylist()}
+    clips = pq.read_table(fetch_file(store, dataset.file("index.parquet")), columns=list(READ))
+    index = {row["id"]: row for row in clips.filter(pc.field("split") == "test").to_pylist()}
+    frozen = load(store, "manifest", dataset.facts["refers_to"]["manifest"][0]).facts["splits"]["test"]  # some may sound too bad to be used
     predictions = [
         [Prediction(row["id"], row["reference"], row["text"], row["capped"], index[row["id"]]["speaker"])
          for row in from_lines(fetch_file(store, each.file("predictions.jsonl")).read_bytes())]
@@ -69,7 +73,8 @@ def write_report(
         "decoding": NAME,
         "start": {"name": start.facts["name"], "commit": start.facts["commit"], "digest": start.digest},
         "checkpoint": checkpoint.facts | {"digest": checkpoint.digest},
-        "dataset": {key: dataset.facts[key] for key in DATA_FACTS} | {"digest": data},
+        "dataset": {key: dataset.facts[key] for key in DATA_FACTS} | describe_clips(clips) | {"digest": data},
+        "test": {"name": told["splits"]["frozen"] or told["name"], "n_clips": frozen},
         "history": from_lines(fetch_file(store, checkpoint.file("training.jsonl")).read_bytes()),
         "recipe": told,
     }

@@ -13,6 +13,7 @@ from tasks.contracts.languages import hub
 from tasks.contracts.languages import name as name_of
 
 ISO = re.compile(r"^[a-z]{2,3}$")  # the Hub refuses a whole commit for `sv-SE`
+MARKUP = re.compile(r"[^\w .,:;/()+-]")  # what a table's stranger could shape the card with
 METADATA = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 
 
@@ -23,7 +24,7 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         report: of this model, as `write_report` sealed it.
         name: of the model.
         licence: of the model, a Hub identifier.
-        data_licence: of the recordings, in words.
+        data_licence: of the recordings, in words; "unknown": what the corpora say of theirs must do.
     """
     language, token = report["language"], report["recipe"].get("language_token", "")
     dataset = f"{report['recipe']['corpus']['kind']} corpus {report['dataset']['digest'][:8]}"
@@ -46,8 +47,17 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         eval_results=results,
     )
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {"language": name_of, "words": lambda text: " ".join(MARKUP.sub(" ", text).split())[:80]}
+    corpora = report["dataset"]["corpora"]
+    is_told = any(licence for each in corpora for licence in each["licences"])
     body = environment.get_template("card.md.j2").render(
-        report=report, name=name, data_licence=data_licence, language=name_of(language), token=token, lender=name_of(token)
+        report=report,
+        name=name,
+        language=name_of(language),
+        token=token,
+        lender=name_of(token),
+        data_licence="" if is_told and data_licence == "unknown" else data_licence,
+        n_scored=sum("test" in each["splits"] for each in corpora),
     )
     card = f"---\n{metadata.to_yaml()}\n---\n\n{body}"
     check_card(card)

@@ -13,7 +13,7 @@ import torch
 from tasks.contracts.errors import TrainingError
 from tasks.contracts.values import Artifact
 from tasks.model.checkpoint import KIND, Progress, load_checkpoint, load_weights, newest_checkpoint, save_checkpoint
-from tasks.model.loop import train
+from tasks.model.loop import epoch_length, train
 from tasks.model.whisper import load_whisper, save_whisper
 from tasks.shards.dataset import open_split
 from tasks.shards.plan import sample
@@ -66,7 +66,7 @@ def fit(
         "steps": progress.step,
         "best_step": progress.best_step,
         "dev_wer": progress.best_wer,
-        "n_epochs": round(progress.step * training.batch * training.accumulate / len(clips), 2),
+        "n_epochs": round(progress.step * training.batch * training.accumulate / epoch_length(len(clips), clips.weights), 2),
         "seconds": round(sum(look["seconds"] for look in progress.history), 1),
         "device": device(),
         "n_parameters": sum(each.numel() for each in whisper.model.parameters()),

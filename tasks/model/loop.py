@@ -137,19 +137,24 @@ def batch_numbers(step: int, n_clips: int, settings: "Training", weights: np.nda
     epoch has a clip of weight 2 twice, and one of weight 0.5 every other time on average.
     """
     size = settings.batch * settings.accumulate
-    n_epoch = n_clips if weights is None else max(1, round(float(weights.sum(dtype=np.float64))))
+    n_epoch = epoch_length(n_clips, weights)
     for place in range(step * size, (step + 1) * size):
         epoch, within = divmod(place, n_epoch)
         yield _epoch(settings.seed, epoch, n_clips, n_epoch, weights)[within]
 
 
-_last_epoch: tuple[Any, list[int]] = (None, [])
+def epoch_length(n_clips: int, weights: np.ndarray | None) -> int:
+    """Return how many clips an epoch goes through, as often as `weights` say."""
+    return n_clips if weights is None else max(1, round(float(weights.sum(dtype=np.float64))))
+
+
+_last_epoch: tuple[Any, np.ndarray | None, list[int]] = (None, None, [])
 
 
 def _epoch(seed: int, number: int, n_clips: int, n_epoch: int, weights: np.ndarray | None) -> list[int]:
     """Return the clips of one epoch in their order."""
     global _last_epoch  # one epoch's order is asked for clip by clip
-    if _last_epoch[0] != (seed, number, n_clips, n_epoch, id(weights)):
+    if _last_epoch[0] != (seed, number, n_clips, n_epoch) or _last_epoch[1] is not weights:
         order = torch.randperm(n_clips, generator=_generator(seed, "epoch", number))
         if weights is not None and not (weights == 1).all():
             # Systematic sampling: equal steps along the weights, laid end to end in random order, from a random place on.
@@ -157,8 +162,8 @@ def _epoch(seed: int, number: int, n_clips: int, n_epoch: int, weights: np.ndarr
             steps = (np.arange(n_epoch) + draw(seed, "place", number)) * ends[-1] / n_epoch
             picked = order[torch.from_numpy(np.searchsorted(ends, steps, side="right").clip(max=n_clips - 1))]
             order = picked[torch.randperm(n_epoch, generator=_generator(seed, "order", number))]
-        _last_epoch = ((seed, number, n_clips, n_epoch, id(weights)), order.tolist())
-    return _last_epoch[1]
+        _last_epoch = ((seed, number, n_clips, n_epoch), weights, order.tolist())  # kept: the place of one that went may be another's
+    return _last_epoch[2]
 
 
 def _generator(*words: Any) -> torch.Generator:

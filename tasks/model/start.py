@@ -16,6 +16,7 @@ from tasks.model.shape import STRIDE, read_shape
 from tasks.model.tokens import END, START, for_generate, token_of, train_tokenizer
 
 KEPT = ("*.json", "*.safetensors", "merges.txt", "vocab.txt", "normalizer.json")  # no pickle, no code
+RECIPE = "recipe.json"  # of a model of ours: how it came about
 REFUSED = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.HFValidationError)  # gated ones too; the rest are accidents
 UNREACHED = (OSError, errors.HTTPError)  # type: ignore[attr-defined]  # of whichever HTTP library the client uses
 
@@ -60,8 +61,8 @@ def locate_checkpoint(name: str, revision: str) -> Path:
 
 
 def checkpoint_files(folder: Path) -> dict[str, Path]:
-    """Return the files of a checkpoint that make up the model, by name."""
-    return {path.name: path for pattern in KEPT for path in sorted(folder.glob(pattern)) if path.is_file()}
+    """Return the files of a checkpoint that make up the model, by name; the recipe of one is not that of what is trained from it."""
+    return {path.name: path for pattern in KEPT for path in sorted(folder.glob(pattern)) if path.is_file() and path.name != RECIPE}
 
 
 def new_checkpoint(

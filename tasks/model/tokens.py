@@ -51,7 +51,7 @@ def prefix_ids(tokenizer: WhisperTokenizer, language: str, multilingual: bool) -
         ModelError: if the model does not know the language.
     """
     if not multilingual and language != "en":
-        raise ModelError(f"the model is English-only, the recipe says language {language!r}; choose a multilingual base model")
+        raise ModelError(f"the model is English-only, and the language of some clips is {language!r}; choose a multilingual base model")
     words = [START, token_of(language), "<|transcribe|>", "<|notimestamps|>"] if multilingual else [START, "<|notimestamps|>"]
     return [_id(tokenizer, word) for word in words]
 
@@ -64,5 +64,8 @@ def label_ids(tokenizer: WhisperTokenizer, prefix: list[int], text: str) -> list
 def _id(tokenizer: WhisperTokenizer, word: str) -> int:
     id = tokenizer.convert_tokens_to_ids(word)
     if id is None or tokenizer.convert_ids_to_tokens(id) != word:
-        raise ModelError(f"the tokenizer has no token {word}; the base model does not know this language or task; see language_token")
+        raise ModelError(
+            f"the tokenizer has no token {word}; the base model does not know this language or task; see language_token; and a part of a "
+            "mix can say the language whose token it borrows"
+        )
     return int(id)

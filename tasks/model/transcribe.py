@@ -5,7 +5,8 @@ Used by `viska transcribe` and by the demo. Needs no store, no recipe and no Pre
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,10 +16,10 @@ from tasks.audio.decode import decode
 from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
 from tasks.contracts.errors import ModelError
-from tasks.contracts.languages import code_of
+from tasks.contracts.languages import LANGUAGES, code_of
 from tasks.model.batch import pad_features
 from tasks.model.generate import hear
-from tasks.model.start import locate_checkpoint
+from tasks.model.start import RECIPE, locate_checkpoint
 from tasks.model.whisper import Whisper, load_whisper
 from tasks.shards.format import Example
 
@@ -100,18 +101,32 @@ def open_model(name: str, language: str = "") -> Whisper:
 
     Args:
         name: where it is.
-        language: what is spoken, as `code_of` reads it; empty: what the model's generation config says.
+        language: what is spoken, as `code_of` reads it; empty: what the model says. One that borrows a token is known by the recipe that
+            lies beside a model of ours.
 
     Raises:
         ModelError: if it is no Whisper, or says no language and none is given, or does not know it.
     """
     folder = locate_checkpoint(name, "main")
     said = json.loads((folder / "generation_config.json").read_text())
-    language = language or said.get("language") or ("" if said.get("is_multilingual", True) else "en")
+    borrower, lender = _loan(folder)
+    language = language or borrower or said.get("language") or ("" if said.get("is_multilingual", True) else "en")
     if not language:
         raise ModelError(f"{name}: its generation config names no language; say which is spoken, such as --language sv")
     try:
         code = code_of(language.strip("<|>"))
     except ValueError as error:
         raise ModelError(f"{name}: language {language!r} is {error}") from error
-    return load_whisper(folder, code, "cuda" if torch.cuda.is_available() else "cpu")
+    borrows = code == borrower
+    whisper = load_whisper(folder, lender if borrows else code, "cuda" if torch.cuda.is_available() else "cpu")
+    return replace(whisper, borrower=code) if borrows else whisper
+
+
+def _loan(folder: Path) -> tuple[str, str]:
+    """Return the language that a model of ours was trained for and the one whose token it borrowed; nothing if it borrowed none."""
+    try:
+        told = json.loads((folder / RECIPE).read_text())
+        lender, borrower = told["language_token"], code_of(told["language"])
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):  # no recipe, or somebody else's
+        return "", ""
+    return (borrower, lender) if lender in LANGUAGES else ("", "")

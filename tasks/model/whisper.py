@@ -23,8 +23,9 @@ class Whisper:
     model: WhisperForConditionalGeneration
     tokenizer: WhisperTokenizer
     shape: Shape
-    language: str
+    language: str  # in whose token labels are written
     prefix: list[int]  # the ids before the words of every label
+    borrower: str = ""  # the language that is spoken, if it has no token and borrows that one
 
 
 def load_whisper(folder: Path, language: str, device: str) -> Whisper:

@@ -21,8 +21,21 @@ REPORT = compare(BEFORE, AFTER, resamples=200, seed=0) | {
         "splits": {"train": 5, "dev": 2, "test": 3},
         "hours": {"train": 0.1, "dev": 0.1, "test": 0.1},
         "n_rejected": 1,
+        "leaks": [],
+        "corpora": [
+            {
+                "name": "",
+                "language": "sv",
+                "splits": {"train": 5, "dev": 2, "test": 3},
+                "hours": 0.3,
+                "n_speakers": 4,
+                "weight": 1.0,
+                "licences": {"": 10},
+            }
+        ],
         "digest": "d2",
     },
+    "test": {"name": "test", "n_clips": 3},
     "recipe": {"corpus": {"kind": "folder"}},
 }
 
@@ -47,6 +60,35 @@ def test_a_card_of_the_demonstration_says_that_its_voices_are_synthetic() -> Non
     report = deepcopy(REPORT)
     report["recipe"]["corpus"]["kind"] = "espeak"
     assert "The voices are synthetic" in write_card(report, "whisper-test", "apache-2.0", "none")
+
+
+def test_a_card_names_the_licences_of_the_corpora_and_the_recipes_word_for_them_all() -> None:
+    own = REPORT["dataset"]["corpora"][0]
+    radio = own | {"name": "radio", "weight": 0.5, "n_speakers": 0, "licences": {"CC-BY-4.0": 7, "[x](https://evil.se) | <b>": 2, "": 1}}
+    report = REPORT | {"dataset": REPORT["dataset"] | {"corpora": [own, radio]}}
+    card = write_card(report, "x", "mit", "unknown")
+    assert (
+        "\n\n- folder: Swedish, 10 clips (0.3 h) of 4 speakers\n- radio: Swedish, 10 clips (0.3 h) of unknown speakers, weight 0.5, "
+        in card
+    )
+    assert ", licence CC-BY-4.0; x (https://evil.se) b\n\nThe test is" in card, "a stranger's words are not the card's markup"
+    assert "Licence of the recordings" not in card and "on the test clips of these corpora only" in card
+    assert "Licence of the recordings: CC0-1.0, mostly.\n" in write_card(report, "x", "mit", "CC0-1.0, mostly")
+    assert "Licence of the recordings: unknown.\n" in write_card(REPORT, "x", "mit", "unknown")
+
+
+def test_a_card_says_which_test_it_was_and_what_splits_shared() -> None:
+    assert (
+        "The test is the one frozen as `test` with 3 clips. No two splits share a speaker, a sentence or a file.\n\n## Limits"
+        in write_card(REPORT, "x", "mit", "none")
+    )
+    leaks = [{"what": "text", "split": "train", "with": "test", "clips": 2, "corpora": {}, "removed": False},
+             {"what": "sound", "split": "dev", "with": "test", "clips": 1, "corpora": {}, "removed": True}]  # fmt: skip
+    report = REPORT | {"dataset": REPORT["dataset"] | {"leaks": leaks}, "test": {"name": "swedish", "n_clips": 5}}
+    assert (
+        "frozen as `swedish` with 5 clips, of which 3 can be used. 2 clips of train with the same text as in test: kept; 1 clip of dev "
+        "with the same sound as in test: taken out.\n"
+    ) in write_card(report, "x", "mit", "none")
 
 
 def test_javanese_is_written_as_the_hub_writes_it() -> None:

@@ -1,5 +1,6 @@
 """The demo, for real: the app of a Space in a process of its own, with nothing of ours on its path but what the Space carries."""
 
+import json
 import os
 import subprocess
 import sys
@@ -36,6 +37,7 @@ def test_a_space_carries_all_it_needs_and_transcribes_an_upload(tmp_path: Path) 
                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)  # fmt: skip
     try:
         client = _connect(f"http://127.0.0.1:{port}", app)
+        assert "Speak Swedish, or upload" in json.dumps(client.config)
         text, table = client.predict(handle_file(tmp_path / "long.wav"), api_name="/transcribe")
         assert isinstance(text, str)
         assert len(table["data"]) >= 5 and table["data"][0][0] == "0.0" and float(table["data"][-1][1]) == pytest.approx(5, abs=0.1)

@@ -251,3 +251,11 @@ def test_an_epoch_has_each_clip_as_often_as_its_weight_says() -> None:
 def test_weights_of_one_change_nothing() -> None:
     ones = np.ones(10, np.float32)
     assert [*batch_numbers(5, 10, settings(batch=4))] == [*batch_numbers(5, 10, settings(batch=4), ones)]
+
+
+def test_other_weights_make_another_epoch_where_they_lie_in_the_place_of_the_last_ones() -> None:
+    for number in (0, 3) * 8:
+        few = np.zeros(4)
+        few[number] = 4
+        assert set(batch_numbers(0, 4, settings(batch=4), few)) == {number}
+        del few  # the next one is put there

@@ -66,10 +66,10 @@ def test_a_folder_with_a_pickle_only_is_refused(folder: Path, tmp_path: Path) ->
         locate_checkpoint(str(tmp_path), "main")
 
 
-def test_pickles_and_code_beside_the_weights_are_left_behind(folder: Path, tmp_path: Path) -> None:
+def test_pickles_code_and_the_recipe_beside_the_weights_are_left_behind(folder: Path, tmp_path: Path) -> None:
     for name, data in content(folder).items():
         (tmp_path / name).write_bytes(data)
-    for name in ("pytorch_model.bin", "modeling.py", "training_args.bin", "README.md"):
+    for name in ("pytorch_model.bin", "modeling.py", "training_args.bin", "README.md", "recipe.json"):
         (tmp_path / name).write_bytes(b"x")
     assert locate_checkpoint(str(tmp_path), "main") == tmp_path
     assert set(checkpoint_files(tmp_path)) == set(content(folder))

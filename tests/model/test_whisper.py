@@ -150,6 +150,22 @@ def test_a_language_borrows_the_token_of_another(folder: Path) -> None:
     assert whisper.tokenizer.convert_ids_to_tokens(whisper.prefix[1]) == "<|fi|>" and whisper.model.generation_config.language == "fi"
 
 
+@pytest.mark.parametrize(("asked", "spoken"), [("", "se"), ("Northern Sami", "se"), ("fi", "fi"), ("sv", "sv")])
+def test_a_model_of_ours_is_asked_for_the_language_that_borrows_a_token(folder: Path, asked: str, spoken: str) -> None:
+    (folder / "recipe.json").write_text(json.dumps({"language": "se", "language_token": "fi"}))
+    whisper = open_model(str(folder), asked)
+    assert (whisper.borrower or whisper.language) == spoken
+    assert whisper.tokenizer.convert_ids_to_tokens(whisper.prefix[1]) == ("<|sv|>" if spoken == "sv" else "<|fi|>")
+
+
+@pytest.mark.parametrize("recipe", ["", "[]", "7", '{"language": "se"}', '{"language": "se", "language_token": "new"}',
+                                    '{"language": ["se"], "language_token": "fi"}', '{"language": "?", "language_token": 1}'])  # fmt: skip
+def test_other_recipes_beside_a_model_are_passed_over(folder: Path, recipe: str) -> None:
+    (folder / "recipe.json").write_text(recipe)
+    whisper = open_model(str(folder))
+    assert (whisper.language, whisper.borrower) == ("sv", "")
+
+
 def test_a_language_that_has_a_token_keeps_it(sami: Path, tmp_path: Path) -> None:
     rewrite(sami, lambda stored: stored | {"model.decoder.embed_tokens.weight": stored["model.decoder.embed_tokens.weight"] + 1})
     add_language(sami, tmp_path / "again", "se")

@@ -1,11 +1,12 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tasks.contracts.errors import StoreError
 from tasks.scoring.html import chart, mark_errors, render_report
 from tasks.scoring.intervals import paired_intervals
 from tasks.scoring.rates import Errors
-from tasks.scoring.report import Prediction, compare
+from tasks.scoring.report import Prediction, compare, describe_clips
 
 SPLITS = {"train": 1, "dev": 1, "test": 1}
 
@@ -71,6 +72,21 @@ def test_the_worst_clips_come_first_and_capped_outputs_and_empty_references_are_
     assert report["before"]["wer"]["value"] == pytest.approx(4 / 4)  # two missed, one missed, and one made up on the empty reference
 
 
+def test_clips_are_described_by_corpus_and_language_and_nobody_is_named() -> None:
+    rows = [*[("radio", "sv", "train", "anna", "CC0", 2.0)] * 2, ("radio", "sv", "test", "bo", "", 2.0),
+            ("radio", "fi", "train", "", "CC0", 2.0), ("", "sv", "dev", "anna", "", 1.0)]  # fmt: skip
+    names = ("corpus", "language", "split", "speaker", "licence", "weight")
+    clips = pa.Table.from_pylist([{**dict(zip(names, row, strict=True)), "id": "x", "seconds": 3600.0} for row in rows])
+    told = describe_clips(clips)
+    assert told["n_speakers"] == {"train": 1, "dev": 1, "test": 1}
+    assert [tuple(each.values()) for each in told["corpora"]] == [
+        ("", "sv", {"dev": 1}, 1.0, 1, 1.0, {"": 1}),
+        ("radio", "fi", {"train": 1}, 1.0, 0, 2.0, {"CC0": 1}),
+        ("radio", "sv", {"train": 2, "test": 1}, 3.0, 2, 2.0, {"CC0": 2, "": 1}),
+    ]
+    assert "anna" not in str(told)
+
+
 def test_errors_are_marked_and_markup_in_texts_is_shown_as_text() -> None:
     assert mark_errors("en röd båt", "en grön båt nu") == "en <del>röd</del> <ins>grön</ins> båt <ins>nu</ins>"
     assert "<script" not in mark_errors("hej", "<script>alert(1)</script>")
@@ -83,6 +99,7 @@ def test_a_chart_of_one_point_and_of_zeros_can_be_drawn() -> None:
 
 def test_the_page_opens_offline_and_escapes_what_people_said() -> None:
     said = [Prediction("a", "<b>hej</b> & hå", "<i>fel</i>", False, "s")]
+    corpus = {"name": "a", "language": "sv", "splits": SPLITS, "hours": 1, "n_speakers": 1, "weight": 1, "licences": {"<u>CC0</u>": 3}}
     report = compare(said, said, 100, 0) | {
         "name": "x",
         "language": "sv",
@@ -90,9 +107,11 @@ def test_the_page_opens_offline_and_escapes_what_people_said() -> None:
         "start": {"name": "a new model", "commit": "", "digest": "d"},
         "checkpoint": dict.fromkeys(("n_parameters", "steps", "n_epochs", "seconds", "best_step", "dev_wer"), 1)
         | {"device": "cpu", "digest": "e"},
-        "dataset": {"splits": SPLITS, "hours": SPLITS, "n_rejected": 0, "rejected": {}, "digest": "f"},
+        "dataset": {"splits": SPLITS, "hours": SPLITS, "n_rejected": 0, "rejected": {}, "digest": "f", "n_speakers": {"test": 1},
+                    "leaks": [], "corpora": [corpus]},
+        "test": {"name": "x", "n_clips": 1},
         "history": [{"step": 1, "loss": 1.0, "dev_loss": 1.0, "dev_wer": float("inf")}],
         "recipe": {},
     }  # fmt: skip
     page = render_report(report, {"a": "data:audio/flac;base64,AAAA"})
-    assert "http" not in page and "<b>hej" not in page and "<i>fel" not in page and 'src="data:audio/flac' in page
+    assert "http" not in page and "<b>hej" not in page and "<u>CC0" not in page and "<i>fel" not in page and 'src="data:audio/flac' in page

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from tasks.contracts.errors import ViskaError
+from tasks.contracts.languages import name as name_of
 from tasks.model.transcribe import open_model, transcribe
 from tasks.model.whisper import Whisper
 
@@ -39,7 +40,8 @@ def build(whisper: Whisper, name: str) -> gr.Blocks:
             yield "(no speech in it)", rows
 
     with gr.Blocks(title=name, delete_cache=(HOUR, HOUR)) as page:
-        gr.Markdown(f"# {name}\nSpeak, or upload a recording of any length and format. Language: `{whisper.language}`.")
+        language = name_of(whisper.borrower or whisper.language)
+        gr.Markdown(f"# {name}\nSpeak {language}, or upload a recording of any length and format.")
         with gr.Row():
             with gr.Column():
                 sound = gr.Audio(sources=["microphone", "upload"], type="filepath", label="Recording")
