@@ -6,7 +6,7 @@ archive of the Mozilla Data Collective has to be fetched to be known, and a data
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import pyarrow as pa
@@ -20,7 +20,7 @@ from tasks.contracts.values import Artifact, Reject, plain
 from tasks.corpora import Recording, recordings, revision
 from tasks.corpora.choose import ROWS, Choice, choose, rules_of
 from tasks.download import VERSION
-from tasks.index import CHOSEN, TEST, frozen_test
+from tasks.index import CHOSEN, frozen_test, ids_of
 from tasks.model.cost import Counts, config_of, estimate, need_device
 from tasks.model.cost_table import lines
 from tasks.policy import store_of
@@ -47,9 +47,10 @@ def foresee(recipe: Recipe, device: str, hourly_price: float | None) -> list[str
     rejects: list[Reject] = []
     heard = _Sample(recipe.splits.seed)
     rules, frozen = rules_of(recipe), frozen_test(store, recipe.test_name)
-    known = _downloaded(store, recipe)
-    rows = _sealed_rows(store, known, rejects) if known else _rows(recipe, rejects, heard)
-    choice = choose(rows, rules, _ids(store, frozen) if frozen else None)
+    guarded = ids_of(store, frozen) if frozen else None
+    known = None if frozen else _downloaded(store, recipe)
+    rows = _sealed_rows(store, known, rejects) if known else _rows(recipe, guarded or (), rejects, heard)
+    choice = choose(rows, rules, guarded, rejects)
     usual = heard.seconds()
     clips = {split: choice.clips.take(rows) for split, rows in choice.rows.items()}
     counts = {split: _count(table, usual) for split, table in clips.items()}
@@ -73,10 +74,10 @@ def _sealed_rows(store: Store, corpus: Artifact, rejects: list[Reject]) -> Itera
     yield from pq.ParquetFile(fetch_file(store, corpus.file("clips.parquet"))).iter_batches(ROWS, columns=list(CHOSEN))
 
 
-def _rows(recipe: Recipe, rejects: list[Reject], heard: "_Sample") -> Iterator[pa.RecordBatch]:
+def _rows(recipe: Recipe, also: Collection[str], rejects: list[Reject], heard: "_Sample") -> Iterator[pa.RecordBatch]:
     """Yield the rows of the source; no recording is read but those of the sample, and which file has which sound is not known."""
     some: list[dict[str, Any]] = []
-    for row in recordings(recipe.corpus):
+    for row in recordings(recipe.corpus, also):
         if isinstance(row, Reject):
             rejects.append(row)
             continue
@@ -121,11 +122,6 @@ class _Sample:
             return []
         n_drawn, n_used = len(self.drawn), len(self.lengths)
         return [f"hours     estimated: of {self.n_seen:,} clips without a length {n_drawn} were decoded, {n_used} can be used"]
-
-
-def _ids(store: Store, test: Artifact) -> dict[str, str]:
-    clips = pq.read_table(fetch_file(store, test.file("test.parquet")))
-    return dict(zip(*(clips[name].to_pylist() for name in TEST.names), strict=True))
 
 
 def _count(clips: pa.Table, usual: float) -> Counts:

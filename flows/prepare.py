@@ -7,10 +7,8 @@ from prefect import flow, unmapped
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from tasks.contracts.recipe import Recipe
-from tasks.corpora import revision
 from tasks.corpora.choose import rules_of
-from tasks.download import download
-from tasks.index import freeze, index, test_of
+from tasks.index import corpus_of, freeze, index, test_of
 from tasks.log_mel import log_mel
 from tasks.plan import in_order, plan
 from tasks.policy import mapped_on, store_of
@@ -30,7 +28,7 @@ def prepare(recipe: Recipe, compact: bool = False) -> tuple[str, str]:
         compact: Copy shards of which little is used together.
     """
     root = store_of(recipe)
-    corpus = download(root, recipe.corpus, revision(recipe.corpus))
+    corpus = corpus_of(root, recipe.corpus, recipe.test_name)
     rules = rules_of(recipe)
     test = test_of(root, recipe.test_name, corpus, rules)
     manifest = index(root, corpus, test, rules)
@@ -42,5 +40,5 @@ def prepare(recipe: Recipe, compact: bool = False) -> tuple[str, str]:
         features = log_mel.map(unmapped(root), parts, audio, n_mels, window, recipe.features.dtype).result()
     dataset = shard(root, manifest, *in_order(audio, features), fit_of(model), recipe.token, recipe.gates, window)
     show_data(root, dataset)
-    test = freeze(root, recipe.test_name, test, dataset)
+    test = freeze(root, recipe.test_name, test, dataset, recipe.splits.may_miss)
     return model.key, dataset.key

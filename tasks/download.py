@@ -49,8 +49,8 @@ class Place:
 
 
 @step("corpus", version=VERSION, task_run_name="download-{corpus.kind}")
-def download(draft: Draft, corpus: Corpus, revision: dict[str, Any]) -> dict[str, Any]:
-    """Read every row of the corpus; `revision` is what its source says would change it.
+def download(draft: Draft, corpus: Corpus, revision: dict[str, Any], also: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Read every row of the corpus; `revision` is what its source says would change it, `also` are clips that it should look for besides.
 
     Recordings that an earlier revision of this corpus brought, unchanged since, are neither read nor stored again; those that must be read
     to be known, from an archive or a stream, are not stored again if any corpus in the store has them.
@@ -63,7 +63,7 @@ def download(draft: Draft, corpus: Corpus, revision: dict[str, Any]) -> dict[str
         def fresh() -> Iterator[tuple[dict[str, Any], bytes]]:
             """Yield the new recordings with their rows; on the way there, write the rows of known ones, and keep the rejects."""
             nonlocal n_known
-            for row, audio in tqdm(_read(corpus, earlier), desc="download", unit="clip", disable=None, leave=False):
+            for row, audio in tqdm(_read(corpus, also, earlier), desc="download", unit="clip", disable=None, leave=False):
                 if isinstance(row, Reject):
                     rejects.append(row)
                     continue
@@ -100,7 +100,7 @@ def download(draft: Draft, corpus: Corpus, revision: dict[str, Any]) -> dict[str
     return {"n_clips": n_new + n_known, "n_new": n_new, "n_bytes": n_bytes, "n_rejected": len(rejects)}
 
 
-def _read(corpus: Corpus, earlier: "_Earlier") -> Iterator[tuple[Recording | Reject, bytes | Place]]:
+def _read(corpus: Corpus, also: tuple[str, ...], earlier: "_Earlier") -> Iterator[tuple[Recording | Reject, bytes | Place]]:
     """Yield every row in order: a recording with its bytes or with where the store holds it already. Some are read ahead."""
 
     def read(row: Recording | Reject) -> tuple[Recording | Reject, bytes | Place]:
@@ -114,7 +114,7 @@ def _read(corpus: Corpus, earlier: "_Earlier") -> Iterator[tuple[Recording | Rej
             return Reject(row.id, "download", "unusable audio", str(refusal)), b""
 
     with ThreadPoolExecutor(AHEAD) as pool:
-        rows = recordings(corpus)
+        rows = recordings(corpus, also)
         waiting = deque(pool.submit(read, row) for row in itertools.islice(rows, AHEAD))
         while waiting:
             yield waiting.popleft().result()

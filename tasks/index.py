@@ -12,10 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from prefect.client.schemas import State
 
+from tasks.contracts.corpora import Corpus
 from tasks.contracts.errors import CorpusError, StoreError
 from tasks.contracts.values import Artifact, Reject, typical
-from tasks.corpora import ABOUT, EXCUSED
+from tasks.corpora import ABOUT, EXCUSED, revision
 from tasks.corpora.choose import ROWS, Choice, Rules, choose
+from tasks.download import download
 from tasks.policy import found, step, task_of
 from tasks.store.artifacts import Draft, fetch_file, load
 from tasks.store.lines import from_lines, to_lines
@@ -28,11 +30,27 @@ MANIFEST = pa.schema({name: NUMBERS.get(name, pa.string()) for name in CHOSEN if
 TEST = pa.schema({"id": pa.string(), "recording": pa.string()})
 
 
-@step("test", version=1)
+def corpus_of(root: str, corpus: Corpus, name: str) -> Artifact:
+    """Return the corpus as it is now, with the clips of the test that was frozen under this name wherever its source has them.
+
+    Common Voice draws its splits anew with each release: what was in test is then in none of the tables that are used.
+    """
+    store, now = Store(root), revision(corpus)
+    found_now = download(root, corpus, now)
+    test = frozen_test(store, name)
+    if test is None:
+        return found_now
+    ids = pq.read_table(fetch_file(store, found_now.file("clips.parquet")), columns=["id"])["id"]
+    missing = sorted(set(ids_of(store, test)) - set(ids.to_pylist()))
+    return download(root, corpus, now, tuple(missing)) if missing else found_now
+
+
+@step("test", version=2)
 def draw_test(draft: Draft, corpus: Artifact, rules: Rules) -> dict[str, Any]:
     """Write which clips the rules draw for the test."""
-    choice = _choose(draft.store, corpus, rules, None)
-    _refuse_empty_splits(choice, _rejects(draft.store, corpus) + choice.rejects, corpus)
+    refused = _rejects(draft.store, corpus)
+    choice = _choose(draft.store, corpus, rules, None, refused)
+    _refuse_empty_splits(choice, refused + choice.rejects, corpus)
     clips = choice.clips.take(choice.rows["test"])
     with draft.staged("test.parquet") as path:
         pq.write_table(clips.select(TEST.names).cast(TEST), path)
@@ -66,7 +84,7 @@ def frozen_test(store: Store, name: str) -> Artifact | None:
         raise StoreError(f"the frozen test {name!r}: {error}; or freeze another one under a new name: splits.frozen") from error
 
 
-def freeze_test(root: str, name: str, test: Artifact, dataset: Artifact) -> Artifact | State[Artifact]:
+def freeze_test(root: str, name: str, test: Artifact, dataset: Artifact, may_miss: float = 0.0) -> Artifact | State[Artifact]:
     """Make `test`, of which `dataset` uses all clips that can be used, the test set of this name, and return it.
 
     If it is already, see to it that the data set scores the clips that the first one scored.
@@ -91,25 +109,25 @@ def freeze_test(root: str, name: str, test: Artifact, dataset: Artifact) -> Arti
     if frozen["test"] != test.key:
         why = "another run has frozen another test in the meantime; run again to use that one, or give another name: splits.frozen"
         raise StoreError(f"test {name!r}: {why}")
-    _need_same(name, frozen["scored"], scored, store, dataset)
+    _need_same(name, frozen["scored"], scored, may_miss, store, dataset)
     return found(store.uri(path), test)
 
 
 freeze = task_of(freeze_test, "frozen", name="freeze-test", task_run_name="freeze-test-{name}")
 
 
-def _need_same(name: str, frozen: dict[str, str], scored: dict[str, str], store: Store, dataset: Artifact) -> None:
-    """Refuse a data set that does not score the recordings of the frozen test, all of them and no others."""
+def _need_same(name: str, frozen: dict[str, str], scored: dict[str, str], may_miss: float, store: Store, dataset: Artifact) -> None:
+    """Refuse a data set that does not score the recordings of the frozen test, all of them (but for `may_miss`) and no others."""
     gone = {id for id, recording in frozen.items() if recording not in scored.values()}
     new = {id for id, recording in scored.items() if recording not in frozen.values()}
-    if gone or new:
+    if len(gone) > may_miss * len(frozen) or new:
         with fetch_file(store, dataset.file("quarantine.csv")).open(newline="", encoding="utf-8") as file:
             reasons = {row["id"]: row["reason"] for row in csv.DictReader(file)}
         examples = [f"{id!r} ({reasons.get(id, 'refused')})" for id in sorted(gone)[:3]] + [f"{id!r} (new)" for id in sorted(new)[:3]]
         raise CorpusError(
             f"the frozen test {name!r} has {len(frozen)} clips; {len(gone)} of them are refused now and {len(new)} others are not, "
             f"for example {', '.join(examples)}. Change gates, text and model back; or score on another test from now on, under another "
-            "name (splits.frozen, or the recipe's own)"
+            "name (splits.frozen, or the recipe's own); or allow it (splits.may_miss)"
         )
 
 
@@ -117,7 +135,7 @@ def _frozen_at(name: str) -> str:
     return f"frozen/{name}.json"
 
 
-@step("manifest", version=3)
+@step("manifest", version=4)
 def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[str, Any]:
     """Write the manifest, a row per clip that may be used, and the quarantine. Sound is not looked at here.
 
@@ -127,10 +145,10 @@ def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[
         test: the frozen test.
         rules: the recipe's.
     """
-    frozen = pq.read_table(fetch_file(draft.store, test.file("test.parquet")))
-    frozen_of = dict(zip(frozen["id"].to_pylist(), frozen["recording"].to_pylist(), strict=True))
-    choice = _choose(draft.store, corpus, rules, frozen_of)
-    rejects = _rejects(draft.store, corpus) + choice.rejects
+    frozen_of = ids_of(draft.store, test)
+    refused = _rejects(draft.store, corpus)
+    choice = _choose(draft.store, corpus, rules, frozen_of, refused)
+    rejects = refused + choice.rejects
     _refuse_empty_splits(choice, rejects, corpus)
 
     words = hashlib.sha256()
@@ -160,14 +178,20 @@ def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[
     }
 
 
+def ids_of(store: Store, test: Artifact) -> dict[str, str]:
+    """Return the recording of each clip of a test, by id."""
+    clips = pq.read_table(fetch_file(store, test.file("test.parquet")))
+    return dict(zip(*(clips[name].to_pylist() for name in TEST.names), strict=True))
+
+
 def _rejects(store: Store, corpus: Artifact) -> list[Reject]:
     """Return what the source refused."""
     return [Reject(**row) for row in from_lines(fetch_file(store, corpus.file("rejects.jsonl")).read_bytes())]
 
 
-def _choose(store: Store, corpus: Artifact, rules: Rules, frozen: dict[str, str] | None) -> Choice:
+def _choose(store: Store, corpus: Artifact, rules: Rules, frozen: dict[str, str] | None, refused: list[Reject]) -> Choice:
     table = pq.ParquetFile(fetch_file(store, corpus.file("clips.parquet")), read_dictionary=["speaker", "split", "corpus", "language"])
-    return choose(table.iter_batches(ROWS, columns=list(CHOSEN)), rules, frozen)
+    return choose(table.iter_batches(ROWS, columns=list(CHOSEN)), rules, frozen, refused)
 
 
 def _refuse_empty_splits(choice: Choice, rejects: list[Reject], corpus: Artifact) -> None:

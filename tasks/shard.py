@@ -20,7 +20,7 @@ from tasks.audio import SAMPLE_RATE
 from tasks.contracts.errors import CorpusError
 from tasks.contracts.recipe import Gates
 from tasks.contracts.values import Artifact, Reject, fingerprint, typical
-from tasks.corpora import ABOUT
+from tasks.corpora import ABOUT, EXCUSED
 from tasks.model.tokens import label_ids, prefix_ids
 from tasks.policy import step
 from tasks.shards.gates import refusals
@@ -61,11 +61,11 @@ def shard(
         window: samples that the model hears at once.
     """
     clips = _join(draft, manifest, audio, features)
+    clips = clips.take(_order(clips))  # in whatever order a source gives them, they are judged and learnt in this one
     refused = refusals(clips, gates, window, _long_labels(draft, clips, fit, language, manifest.facts["language"]))
     rejects = [Reject(**row) for row in from_lines(fetch_file(draft.store, manifest.file("quarantine.jsonl")).read_bytes())]
     rejects += [Reject(clips["id"][row].as_py(), "shard", *refused[row]) for row in sorted(refused)]
     kept = np.setdiff1d(np.arange(len(clips)), list(refused))
-    kept = kept[_order(clips.take(kept))]  # in whatever order a source gives its clips, training sees them in this one
     split_of, seconds = (np.asarray(clips[name].take(kept)) for name in ("split", "seconds"))
     counts = {split: int((split_of == split).sum()) for split in SPLITS}
     _refuse_leftovers(counts, rejects, _share_refused(manifest, len(refused), len(clips)), gates.max_rejected)
@@ -184,6 +184,7 @@ def _share_refused(manifest: Artifact, n_refused: int, n_clips: int) -> float:
 
 def _refuse_leftovers(counts: dict[str, int], rejects: list[Reject], share: float, max_rejected: float) -> None:
     """Stop when a split is empty, or more than the recipe allows is in quarantine."""
+    rejects = [each for each in rejects if each.reason not in EXCUSED] or rejects
     reasons = ", ".join(f"{n} {reason}" for reason, n in Counter(each.reason for each in rejects).most_common()) or "none"
     for split, n_clips in counts.items():
         if not n_clips:

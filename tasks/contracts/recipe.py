@@ -43,6 +43,8 @@ class Splits(Section):
     """first: the first rows instead of drawn ones; those are often a few speakers, so only to repeat what others did"""
     frozen: str = Field("", pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,63})?$")
     """Name of the test set, which is stored the first time and used ever after; empty: the recipe's name"""
+    may_miss: float = Field(0.0, ge=0, le=0.5)
+    """Share of the frozen test that may be gone or changed, as when people withdraw recordings; scores are then of the rest"""
     seed: int = Field(0, ge=0)
 
 

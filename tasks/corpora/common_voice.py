@@ -19,28 +19,30 @@ from tasks.contracts.errors import CorpusError
 from tasks.contracts.values import Reject
 from tasks.corpora import Recording
 from tasks.corpora.archive import Member, Spool, Unsafe, check_room, members
-from tasks.corpora.release import CLIPS, DURATIONS, REPORTED, TABLES, Release, needed
+from tasks.corpora.release import CLIPS, DURATIONS, REPORTED, SPARE, TABLES, Release, needed
 from tasks.store.source import MISSING, Source
 
+HOLDS_MORE = True  # validated.tsv has the clips that a release drew into no split
 MAX_CLIP, MAX_TABLE = 64 * 2**20, 4 * 2**30  # bytes
 
 
-def read_release(where: Source, tables: CommonVoiceTables) -> Iterator[Recording | Reject]:
+def read_release(where: Source, tables: CommonVoiceTables, also: frozenset[str] = frozenset()) -> Iterator[Recording | Reject]:
     """Yield a row per clip of the tables that are used, and a reject per member of the archive that is refused.
 
     Args:
         where: a .tar.gz or .tar, the locale's folder, or one above it.
         tables: which locale and tables.
+        also: ids of clips that are wanted from whichever table they stand in now, but invalidated.tsv; they come in test.
 
     Raises:
         CorpusError: if the locale, a table or a column is missing, or the archive is not whole; of that its end tells, after the clips.
     """
-    yield from (_from_archive if where.is_file() else _from_folder)(where, tables)
+    yield from (_from_archive if where.is_file() else _from_folder)(where, tables, also)
 
 
-def recordings(spec: CommonVoiceCorpus) -> Iterator[Recording | Reject]:
+def recordings(spec: CommonVoiceCorpus, also: frozenset[str] = frozenset()) -> Iterator[Recording | Reject]:
     """Yield the rows of the release at `spec.path`, as `read_release`."""
-    yield from read_release(Source(spec.path), spec)
+    yield from read_release(Source(spec.path), spec, also)
 
 
 def revision(spec: CommonVoiceCorpus) -> Any:
@@ -54,7 +56,7 @@ def revision(spec: CommonVoiceCorpus) -> Any:
     return {"rows": rows.hexdigest()}
 
 
-def _from_folder(where: Source, tables: CommonVoiceTables) -> Iterator[Recording | Reject]:
+def _from_folder(where: Source, tables: CommonVoiceTables, also: frozenset[str]) -> Iterator[Recording | Reject]:
     """Yield the rows of an unpacked release."""
     if CLIPS.isdisjoint(where.names()):
         root = _only({place.root for path in where.walk() if (place := _place(path))}, tables.locale, where.url)
@@ -64,7 +66,7 @@ def _from_folder(where: Source, tables: CommonVoiceTables) -> Iterator[Recording
     with ExitStack() as opened:
         found = TABLES.intersection(where.names())
         files = {name: cast(IO[bytes], opened.enter_context(io.BufferedReader(cast(Any, where.open(name))))) for name in found}
-        release = Release(where.url, tables, files)
+        release = Release(where.url, tables, files, also)
         yield from release.choose()
     stamps = {} if where.is_local else where.stamps("clips")  # here each is quick, and a link is followed
     for clip in list(release.rows):
@@ -73,9 +75,9 @@ def _from_folder(where: Source, tables: CommonVoiceTables) -> Iterator[Recording
     yield from release.left()
 
 
-def _from_archive(where: Source, tables: CommonVoiceTables) -> Iterator[Recording | Reject]:
+def _from_archive(where: Source, tables: CommonVoiceTables, also: frozenset[str]) -> Iterator[Recording | Reject]:
     """Yield the rows of an archive in one pass."""
-    expected = needed(tables) | {DURATIONS} | ({REPORTED} if tables.reported == "drop" else set())
+    expected = needed(tables) | {DURATIONS} | ({REPORTED} if tables.reported == "drop" else set()) | (set(SPARE) if also else set())
     roots: set[str] = set()
     ours: set[str] = set()
     files: dict[str, IO[bytes]] = {}
@@ -101,11 +103,11 @@ def _from_archive(where: Source, tables: CommonVoiceTables) -> Iterator[Recordin
             else:
                 waiting.add(place.name, member.read())
             if not release and expected <= files.keys():
-                release = Release(where.url, tables, files)
+                release = Release(where.url, tables, files, also)
                 yield from _settle(release, waiting)
         _only(roots, tables.locale, where.url)
         if not release:
-            release = Release(where.url, tables, files)
+            release = Release(where.url, tables, files, also)
             yield from _settle(release, waiting)
     yield from release.left()
 

@@ -25,6 +25,7 @@ from tasks.store.source import Source
 from tasks.store.web import ask, fetch, is_allowed, shown
 
 log = logging.getLogger(__name__)
+HOLDS_MORE = True  # as any Common Voice release
 SITE = "https://mozilladatacollective.com"
 KEYS = f"{SITE}/api-reference"  # where a person makes one
 REFUSALS = {
@@ -52,7 +53,7 @@ def revision(spec: DataCollectiveCorpus) -> Any:
     return {"id": release.id, "checksum": release.checksum or fingerprint([release.filename, release.n_bytes])}
 
 
-def recordings(spec: DataCollectiveCorpus) -> Iterator[Recording | Reject]:
+def recordings(spec: DataCollectiveCorpus, also: frozenset[str] = frozenset()) -> Iterator[Recording | Reject]:
     """Yield every row of the release's tables, once its archive is on this machine and whole.
 
     Raises:
@@ -60,7 +61,7 @@ def recordings(spec: DataCollectiveCorpus) -> Iterator[Recording | Reject]:
         StoreError: if the archive is not the one that the API promises.
         OSError: if the API or the bucket cannot be reached, is busy, or there is no room.
     """
-    yield from read_release(Source(str(_archive(spec))), spec)
+    yield from read_release(Source(str(_archive(spec))), spec, also)
 
 
 def _archive(spec: DataCollectiveCorpus) -> Path:

@@ -22,6 +22,7 @@ SPLITS = ("train", "dev", "test")
 CLIPS = {f"{table}.tsv" for table in (*SPLITS, "validated", "invalidated", "other")}
 REPORTED, DURATIONS = "reported.tsv", "clip_durations.tsv"
 TIMES = "times.txt"  # durations before 16.1: lines of `cv-corpus-15.0-2023-09-08/sv-SE/clips/<name>.mp3` = milliseconds
+SPARE = ("validated.tsv", "other.tsv")  # where clips stand that were in a split once
 TABLES = CLIPS | {REPORTED, DURATIONS, TIMES}
 MILLISECONDS = re.compile(r"\d{1,9}(\.\d*)?")
 GENDERS = {"male_masculine": "male", "female_feminine": "female"}  # as since 17.0, and before
@@ -50,8 +51,9 @@ class _Row(NamedTuple):
 class Release:
     """The rows of one locale, by clip."""
 
-    def __init__(self, name: str, tables: CommonVoiceTables, files: dict[str, IO[bytes]]) -> None:
+    def __init__(self, name: str, tables: CommonVoiceTables, files: dict[str, IO[bytes]], also: frozenset[str]) -> None:
         self.name, self.tables, self.files = name, tables, files
+        self.also = also  # ids of clips that are wanted wherever they stand, in test
         self.rows: dict[str, _Row] = {}  # that are wanted, by the clip's file name
         self.n_unwanted = 0
         if missing := needed(tables) - files.keys():
@@ -70,6 +72,10 @@ class Release:
                     yield from self._add(f"{table}.tsv", line, row, split)
         if self.tables.free_data and "validated" not in (*self.tables.train, *self.tables.dev, *self.tables.test):
             yield from self._free()
+        for table in SPARE if self.also else ():
+            for line, row in self._read(table) if table in self.files else ():
+                if isinstance(row, dict) and _id(row["path"]) in self.also and _clip(row["path"]) not in self.rows:
+                    yield from self._add(table, line, row, "test")
         for clip, milliseconds in self._durations():
             if clip in self.rows and MILLISECONDS.fullmatch(milliseconds):
                 self.rows[clip] = self.rows[clip]._replace(seconds=float(milliseconds) / 1000)
@@ -97,7 +103,7 @@ class Release:
             yield Reject(row["path"] or at, "download", "path outside", f"{at}: {row['path']!r} is not the name of a file in clips/")
         elif first := self.rows.get(clip):
             yield Reject(_id(clip), "download", "double row", f"{at}: {clip} stands in {first.table}, line {first.line} already")
-        elif self._is_reported(row):
+        elif self._is_reported(row) and _id(clip) not in self.also:
             yield Reject(
                 _id(clip), "download", "reported sentence", f"{at}: {row['sentence']!r} is in {REPORTED}; corpus.reported keeps it"
             )
@@ -120,7 +126,7 @@ class Release:
             clip = "" if isinstance(row, str) else _clip(row["path"])
             if isinstance(row, str) or not clip:
                 yield from self._add("validated.tsv", line, row, "train")
-            elif clip not in in_splits:
+            elif clip not in in_splits and _id(clip) not in self.also:
                 what = "speaker" if row.get("client_id", "") in speakers else "sentence" if plain(row["sentence"]) in sentences else ""
                 if what:
                     yield Reject(_id(clip), "download", f"{what} of dev or test", f"validated.tsv, line {line}: not free to train on")

@@ -63,7 +63,11 @@ def _under_header(lines: Iterator[tuple[int, str]], cells_of: Callable[[str], li
     except ValueError as error:
         raise CorpusError(f"{name}, line {number}: {error}") from error
     if len(set(header)) != len(header):
-        raise CorpusError(f"{name}: a column name stands twice in the header {header}")
+        twice = next(column for column in header if header.count(column) > 1)
+        raise CorpusError(
+            f"{name}, line {number}: column {twice[:80]!r} stands twice in the header {header!s:.300}; "
+            "the first line must name the columns, and lines end with a line feed"
+        )
     for number, line in lines:
         try:
             cells = cells_of(line)

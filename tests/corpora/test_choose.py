@@ -3,6 +3,7 @@
 import random
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,10 @@ import pytest
 from tasks.contracts.corpora import MixCorpus
 from tasks.contracts.errors import CorpusError
 from tasks.contracts.recipe import Gates, Leaks, Splits, Text, read_recipe
+from tasks.contracts.values import Reject
 from tasks.corpora.choose import Choice, Rules, choose, learnable, rules_of
 from tasks.index import CHOSEN
+from tasks.shards.plan import SPLITS
 
 NUMBERS = {"seconds": pa.float32(), "weight": pa.float32(), "place": pa.int64()}
 TABLE = pa.schema({name: NUMBERS.get(name, pa.string()) for name in CHOSEN})
@@ -25,9 +28,11 @@ def clip(id: str, split: str = "", **told: Any) -> dict[str, Any]:
     return USUAL | {"id": id, "split": split, "text": f"words of {id}", "recording": f"sound of {id}", "speaker": f"who said {id}"} | told
 
 
-def chosen(clips: list[dict[str, Any]], frozen: dict[str, str] | None = None, language: str = "sv", **rules: Any) -> Choice:
+def chosen(
+    clips: list[dict[str, Any]], frozen: dict[str, str] | None = None, language: str = "sv", refused: Sequence[Reject] = (), **rules: Any
+) -> Choice:
     batches = [pa.RecordBatch.from_pylist(clips[start : start + 7], TABLE) for start in range(0, len(clips), 7)]
-    choice = choose(batches, Rules(language, **rules), frozen)
+    choice = choose(batches, Rules(language, **rules), frozen, refused)
     n_placed = sum(choice.counts.values()) + len(choice.rejects) + choice.n_left
     assert n_placed == len(clips), "every row is used, refused or left"
     return choice
@@ -55,9 +60,18 @@ def test_words_are_learnt_as_the_recipe_wishes(wishes: dict[str, Any], text: str
 
 
 def test_text_gates_judge_what_is_left_of_a_text() -> None:
-    rows = [clip("a", "test"), clip("b", "dev"), clip("c", "train"), clip("d", "train", text="?!"), clip("e", "train", text="<|en|>")]
+    rows = [clip("a", "test"), clip("b", "dev"), clip("c", "train"), clip("d", "train", text="”7!”"), clip("e", "train", text="<|en|>")]
     assert refused(chosen(rows)) == {"e": "control text"}
-    assert refused(chosen(rows, text=Text(punctuation="remove"))) == {"d": "empty text", "e": "control text"}
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ("?!", "empty text"), ("...", "empty text"), ("\u200b", "empty text"), ("\ufeff \u00ad", "empty text"),
+    ("hej\0du", "control text"), ("hej \x1b[0m", "control text"),
+    ("हिन्दी", ""), ("ไทย", ""), ("7", ""), ("hej\u2028du\x85nu", ""), ("\u200fשלום\u200e", ""),
+])  # fmt: skip
+def test_a_text_without_a_word_or_with_control_characters_is_refused(text: str, reason: str) -> None:
+    rows = [clip("a", "test"), clip("b", "dev"), clip("c", "train"), clip("d", "test", text=text)]
+    assert refused(chosen(rows, gates=Gates(alphabet="any"))) == ({"d": reason} if reason else {})
 
 
 @pytest.mark.parametrize("what, key, reason", [
@@ -81,9 +95,7 @@ def test_what_test_shares_is_taken_out_of_dev_and_what_either_shares_out_of_trai
 
 def test_sentences_are_compared_without_case_and_punctuation_and_unknown_speakers_are_nobody() -> None:
     rows = [clip("t", "train", text="Hej, du!", speaker=""), clip("d", "dev", speaker=""), clip("e", "test", text="hej du", speaker="")]
-    choice = chosen(
-        [*rows, clip("u", "train", speaker="", text="...", recording=""), clip("f", "test", speaker="", text="?!", recording="")]
-    )
+    choice = chosen([*rows, clip("u", "train", speaker="", recording=""), clip("f", "test", speaker="", recording="")])
     assert refused(choice) == {"t": "leaked sentence"}
 
 
@@ -145,6 +157,9 @@ def test_a_frozen_clip_that_is_missing_refused_or_changed_is_an_error_with_instr
     )
     with pytest.raises(CorpusError, match=re.escape(message)):
         chosen([row for row in rows if row["id"] != "e2"], frozen)
+    by_source = [Reject("e2", "download", "reported sentence", "reported.tsv has it")]
+    with pytest.raises(CorpusError, match=re.escape("'e1' (empty text), 'e2' (reported sentence), 'e0' (other sound)")):
+        chosen([row for row in rows if row["id"] != "e2"], frozen, refused=by_source)
     corrected = [row | {"text": f"{row['text']} corrected"} for row in rows[:4]] + [
         clip(f"e{n}", "test", text=f"corrected {n}") for n in range(4)
     ]
@@ -208,3 +223,25 @@ def test_each_part_of_a_mix_gives_its_own_splits_and_its_cap() -> None:
 
 def test_a_corpus_without_a_row_gives_splits_without_a_clip() -> None:
     assert choose([], Rules("sv")).counts == {"train": 0, "dev": 0, "test": 0}
+
+
+def test_the_order_in_which_an_archive_brings_its_clips_decides_nothing() -> None:
+    rows = [clip(f"c{n:02}", SPLITS[n % 3], place=n, text=f"words {n % 5}", recording=f"sound {n // 2}") for n in range(60)]
+    rows += [rows[7] | {"place": 60, "text": "the same id again"}]
+    shuffled = random.Random(1).sample(rows, len(rows))
+    leaks = Leaks(speaker="keep", text="keep", sound="keep")
+    first, second = (chosen(each, leaks=leaks, gates=Gates(max_same_text=2), splits=Splits(max_train=9)) for each in (rows, shuffled))
+    assert second.clips.drop_columns("stored").equals(first.clips.drop_columns("stored")) and refused(second) == refused(first)
+    assert all(sorted(ids(second, split)) == sorted(ids(first, split)) for split in SPLITS)
+
+
+def test_of_a_mix_every_corpus_keeps_its_own_order() -> None:
+    rows = [clip(f"a{n}", "train", corpus="a", place=9 - n) for n in range(3)] + [clip(f"b{n}", "train", corpus="b") for n in range(2)]
+    rows += [clip("d", "dev", corpus="b"), clip("t", "test", corpus="b")]
+    assert chosen(rows).clips["id"].to_pylist() == ["a2", "a1", "a0", "b0", "b1", "d", "t"]
+
+
+def test_rows_come_in_the_order_in_which_they_are_stored_and_are_judged_in_that_of_their_tables() -> None:
+    rows = [clip(f"c{n}", "train", place=100 - n, text="samma" if n < 5 else f"ord {n}") for n in range(10)]
+    choice = chosen([*rows, clip("d", "dev", place=200), clip("e", "test", place=300)], gates=Gates(max_same_text=2))
+    assert ids(choice, "train") == ["c3", "c4", "c5", "c6", "c7", "c8", "c9"], "the first two of the table are the last of the archive"

@@ -438,3 +438,18 @@ def test_a_release_is_read_where_it_lies(corpus: Path, remote: fsspec.AbstractFi
     remote.put_file(str(packed(corpus)), "/cv/sv.tar.gz")
     assert Counter(rows("memory://cv/unpacked")) == Counter(rows(f"memory://cv/unpacked/{NAME}")) == expected
     assert Counter(rows("memory://cv/sv.tar.gz")) == expected
+
+
+def test_clips_that_were_in_the_test_once_are_found_in_whichever_table_they_stand(tmp_path: Path) -> None:
+    clips = {name: CLIP | {"path": f"{name}.mp3", "sentence": name, "client_id": f"who said {name}"} for name in "abcdefg"}
+    tables = {"train": [clips["a"]], "dev": [clips["b"]], "test": [clips["c"] | {"sentence": "bad"}], "other": [clips["e"]],
+              "validated": [clips[name] for name in "abcd"], "invalidated": [clips["f"]]}  # fmt: skip
+    folder = unpacked(tmp_path, tables, reported_tsv="sentence_id\tsentence\tlocale\treason\n\tbad\tsv-SE\tx\n")
+    for path in (folder, packed(folder), packed(folder, lambda name: name.endswith(".tsv"))):
+        spec = CommonVoiceCorpus(path=str(path), free_data=True)
+        assert sorted(ids(rows(path, free_data=True))) == ["a", "b", "d"], "c was reported, d is free"
+        found = [read(each) for each in recordings(spec, {"a", "c", "d", "e", "f", "nobody"})]
+        assert sorted((each.id, each.split) for each in found if isinstance(each, Row)) == [
+            ("a", "train"), ("b", "dev"), ("c", "test"), ("d", "test"), ("e", "test"),
+        ]  # fmt: skip
+        assert all(each.audio == f"{each.id}.mp3".encode() for each in found if isinstance(each, Row)) and rejects(found) == []

@@ -83,8 +83,9 @@ def test_a_quote_that_closes_in_another_row_spoils_both_and_none_between() -> No
 
 
 @pytest.mark.parametrize(("name", "table", "message"), [
-    ("clips.tsv", "audio\ttext\ttext\na.wav\tx\ty\n", r"clips.tsv: a column name stands twice in the header .*'text', 'text'"),
-    ("clips.csv", "audio,text, text\na.wav,x,y\n", "clips.csv: a column name stands twice"),
+    ("clips.tsv", "audio\ttext\ttext\na.wav\tx\ty\n", r"clips.tsv, line 1: column 'text' stands twice in the header .*'text', 'text'"),
+    ("clips.csv", "audio,text, text\na.wav,x,y\n", "clips.csv, line 1: column 'text' stands twice"),
+    ("clips.tsv", "audio\ttext\r" + "a.wav\thej\r" * 9999, "clips.tsv, line 1: column .{1,400}; the first line .* end with a line feed$"),
     ("clips.csv", 'audio,"text\na.wav,x\n', "clips.csv, line 1: "),
     ("clips.tsv", "", "clips.tsv: empty"), ("clips.csv", "\n\n", "clips.csv: empty"), ("clips.jsonl", "", "clips.jsonl: empty"),
     ("clips.tsv", "audio\ttext\n", "clips.tsv: empty"), ("clips.csv", "audio,text\n", "clips.csv: empty"),

@@ -1,6 +1,7 @@
 """The test of a name is drawn once: whatever is added to a corpus, later data sets are scored on the same clips."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,47 @@ def test_gates_that_refuse_other_clips_of_the_frozen_test_than_before_stop_the_r
     with pytest.raises(CorpusError, match=rf"0 of them are refused now and 1 others are not, for example '{one}' \(new\)\. Change gates"):
         prepared()
     assert prepared(name="another")["test"] == {one, two, *rest}
+
+
+def write_release(split_of: dict[int, str]) -> None:
+    """Write a Common Voice release of tones: validated.tsv has all of them, whatever table they are in besides."""
+    home = Path("cv/sv-SE")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    write_corpus(split_of, folder=str(home / "clips"), name="common_voice_sv-SE_{:03d}.wav")
+    (home / "clips" / "manifest.tsv").unlink()
+    tables: dict[str, list[int]] = {name: [] for name in ("train", "dev", "test", "validated", "other", "invalidated")}
+    for number, split in split_of.items():
+        tables["validated"].append(number)
+        if split in tables and split != "validated":
+            tables[split].append(number)
+    for name, numbers in tables.items():
+        rows = [f"speaker {number}\tcommon_voice_sv-SE_{number:03d}.wav\tklipp {number}" for number in numbers]
+        (home / f"{name}.tsv").write_text("\n".join(["client_id\tpath\tsentence", *rows, ""]))
+
+
+def test_a_release_that_draws_its_splits_anew_is_scored_on_the_clips_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    corpus = {"kind": "common_voice", "path": "cv"}
+    write_release({n: "test" if n < 10 else "dev" if n < 20 else "train" for n in range(60)})
+    first = prepared(corpus=corpus)
+    # Of the ten test clips two are still in test, four are in train, four in no split; ten others are in test.
+    moved = {
+        n: "test" if n < 2 or 20 <= n < 30 else "train" if n < 6 else "validated" if n < 10 else "dev" if n < 20 else "train"
+        for n in range(70)
+    }
+    write_release(moved)
+    second = prepared(corpus=corpus)
+    assert second["test"] == first["test"] and len(first["test"]) == 10
+    assert not (second["train"] | second["dev"]) & first["test"] and len(second["train"]) == 40
+    assert sum(policy.made.values()) and prepared(corpus=corpus) == second and not policy.made
+
+    write_release({n: split for n, split in moved.items() if n != 7})  # somebody withdrew it
+    with pytest.raises(
+        CorpusError, match=r"of the 10 clips of the frozen test 1 are missing .*sv-SE_007' \(missing\).* \(splits\.may_miss\)"
+    ):
+        prepared(corpus=corpus)
+    assert prepared(corpus=corpus, splits={"may_miss": 0.1})["test"] == first["test"] - {"common_voice_sv-SE_007"}
 
 
 def test_a_run_that_fails_freezes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -143,3 +143,9 @@ def test_leaks_are_in_quarantine_and_say_nothing_against_the_corpus(first: Run) 
     write_table(*((f"clip-{n:03d}.wav", "" if n == 60 else f"klipp {n % 20 if n < 40 else n}", SPLITS[n % 3]) for n in range(90)))
     with pytest.raises(CorpusError, match=r"^1\.\d% of the clips are in quarantine \(.* 1 empty text"):
         prepare(gates={"max_rejected": 0.01})
+
+
+def test_sentences_said_more_often_than_wished_say_nothing_against_the_corpus(first: Run) -> None:
+    write_table(*((f"clip-{n:03d}.wav", "om igen" if n % 3 == 0 else f"klipp {n}", SPLITS[n % 3]) for n in range(60)))
+    run = prepare(gates={"max_same_text": 3, "max_rejected": 0.01})
+    assert [row["reason"] for row in quarantine(run)] == ["double text"] * 17
