@@ -48,10 +48,7 @@ class Source:
         Raises:
             FileNotFoundError: if it is missing, or is not a regular file (a named pipe would wait for ever).
         """
-        path = f"{self.root}/{name}" if name else self.root
-        if not self.fs.isfile(path):
-            raise FileNotFoundError(path)
-        data: bytes = self.fs.cat_file(path)
+        data: bytes = self.fs.cat_file(self._regular(name))
         return data
 
     def open(self, name: str = "") -> BinaryIO:
@@ -60,10 +57,8 @@ class Source:
         Raises:
             FileNotFoundError: if it is missing, or is not a regular file (a named pipe would wait for ever).
         """
-        path = f"{self.root}/{name}" if name else self.root
-        if not self.fs.isfile(path):
-            raise FileNotFoundError(path)
-        file: BinaryIO = self.fs.open(path, "rb", **({} if self.is_local else {"block_size": 16 * 2**20, "cache_type": "readahead"}))
+        ahead = {} if self.is_local else {"block_size": 16 * 2**20, "cache_type": "readahead"}
+        file: BinaryIO = self.fs.open(self._regular(name), "rb", **ahead)
         return file
 
     def walk(self) -> list[str]:
@@ -94,6 +89,12 @@ class Source:
         if info["type"] != "file":
             return MISSING
         return _stamp(info)
+
+    def _regular(self, name: str) -> str:
+        path = f"{self.root}/{name}" if name else self.root
+        if not self.fs.isfile(path):
+            raise FileNotFoundError(path)
+        return path
 
 
 def _stamp(info: dict[str, Any]) -> str:
