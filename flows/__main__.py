@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         if name == "prepare":
             command.add_argument("--compact", action="store_true", help="copy shards of which little is used together")
     words = "which clips a recipe would use, why not the others, and what a run would take"
-    command = commands.add_parser("plan", help=f"{words}; nothing is written", description=f"viska plan: {words}.",
+    command = commands.add_parser("plan", help=f"{words}; nothing is written into the store", description=f"viska plan: {words}.",
                                   argument_default=argparse.SUPPRESS,
                                   usage="viska plan [--recipe FILE] [--device NAME] [--price X] [--FIELD VALUE ...]")  # fmt: skip
     _add_recipe(command)

@@ -127,12 +127,7 @@ def _by_ffmpeg(data: bytes, max_seconds: float, refusal: str) -> tuple[np.ndarra
     try:
         # Tags may be in any encoding; nobody reads them.
         with av.open(io.BytesIO(data), options={"format_whitelist": FFMPEG_FORMATS}, metadata_errors="replace") as container:
-            if not container.streams.audio:
-                raise AudioError("no sound in it, only other streams")
-            stream = container.streams.audio[0]
-            if stream.codec_context is None:
-                raise AudioError("sound of a codec that FFmpeg does not know")
-            check_form(stream.rate, stream.channels)
+            stream = sound_of(container)
             frames, n_samples = [np.zeros((stream.channels, 0), np.float32)], 0
             for frame in _float_frames(container, stream, int(1_000 + 500 * max_seconds)):
                 frames.append(frame)
@@ -146,6 +141,17 @@ def _by_ffmpeg(data: bytes, max_seconds: float, refusal: str) -> tuple[np.ndarra
         raise  # of FFmpeg too: no fault of the file
     except (av.FFmpegError, ValueError) as error:  # ValueError: rate or channels change on the way
         raise AudioError(f"cannot be decoded: libsndfile says {refusal!r:.120}, FFmpeg says {str(error)!r:.120}") from error
+
+
+def sound_of(container: av.container.InputContainer) -> av.AudioStream:
+    """Return the first stream of sound; AudioError if there is none that can be decoded."""
+    if not container.streams.audio:
+        raise AudioError("no sound in it, only other streams")
+    stream = container.streams.audio[0]
+    if stream.codec_context is None:
+        raise AudioError("sound of a codec that FFmpeg does not know")
+    check_form(stream.rate, stream.channels)
+    return stream
 
 
 def _seconds_in_header(data: bytes, container: av.container.InputContainer, stream: av.AudioStream) -> float:

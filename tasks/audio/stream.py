@@ -16,7 +16,7 @@ import soundfile
 import soxr
 
 from tasks.audio import SAMPLE_RATE
-from tasks.audio.decode import CANCELLED, FFMPEG_FORMATS, LOUDEST, SILENCE, check_form, mono, to_int16
+from tasks.audio.decode import CANCELLED, FFMPEG_FORMATS, LOUDEST, SILENCE, check_form, mono, sound_of, to_int16
 from tasks.audio.whole import check_header, check_mp3, check_ogg
 from tasks.contracts.errors import AudioError
 
@@ -83,12 +83,7 @@ def _blocks(file: BinaryIO) -> Iterator[tuple[int, np.ndarray]]:
 def _by_ffmpeg(file: BinaryIO, refusal: str) -> Iterator[tuple[int, np.ndarray]]:
     try:
         with av.open(file, options={"format_whitelist": FFMPEG_FORMATS}, metadata_errors="replace") as container:
-            if not container.streams.audio:
-                raise AudioError("no sound in it, only other streams")
-            stream = container.streams.audio[0]
-            if stream.codec_context is None:
-                raise AudioError("sound of a codec that FFmpeg does not know")
-            check_form(stream.rate, stream.channels)
+            stream = sound_of(container)
             pending: list[np.ndarray] = []
             n_pending = 0
             for frame in _frames(container, stream):

@@ -88,11 +88,7 @@ def choose(
     guarded = None if frozen is None else _find_frozen(accepted, frozen, rules.splits.may_miss, [*refused, *rejects])
     split_of = _assign(accepted, rules, guarded)
     for number, reason, why in (
-        (
-            UNFROZEN,
-            "not in the frozen test",
-            "the source has it in test, the frozen test has not; nothing is trained on it. See splits.frozen",
-        ),
+        (UNFROZEN, "not in the frozen test", "in test by its source, and not in the frozen one: not trained on; see splits.frozen"),
         (OTHER_LANGUAGE, "another language", f"only {rules.language} is scored, and the source has it in dev or test"),
     ):
         rejects += [Reject(id, "index", reason, why) for id in accepted["id"].filter(pa.array(split_of == number)).to_pylist()]
