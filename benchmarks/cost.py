@@ -19,8 +19,7 @@ import transformers
 
 from tasks.contracts.recipe import Scratch, Training
 from tasks.model import loop
-from tasks.model.checkpoint import Progress
-from tasks.model.cost import DEVICES, config_of, flops, hear_seconds
+from tasks.model.cost import DEVICES, config_of, flops, look_seconds
 from tasks.model.start import new_checkpoint
 from tasks.model.tokens import label_ids
 from tasks.model.whisper import load_whisper
@@ -45,7 +44,7 @@ def main(rounds: int = 3) -> None:
         n_tokens = _n_tokens(model)
         n_flops = batch * flops(config, n_tokens).trained(False)
         rate = device.fp32 * device.fp32_share
-        look = n_dev * flops(config, n_tokens).forward / rate + hear_seconds(config, device, n_dev, config.max_tokens, batch)
+        look = look_seconds(config, device, n_dev, n_tokens, batch, autocast=False)
         print(f"{name}: {n_flops / 1e9:.0f} GFLOP a step of {batch} clips, {rounds} rounds")
         for what, said, took in (("step", n_flops / rate, steps), ("look", look, looks)):
             print(f"  {what}: said {said:.3f} s; took {min(took):.3f} s at best, {statistics.median(took):.3f} s in the median")
@@ -83,29 +82,20 @@ def _run(model: Scratch, batch: int, n_dev: int, n_steps: int = 12) -> tuple[flo
     random, n_frames = np.random.default_rng(0), min(250, model.window * 100)
     clips = [Example(str(number), TEXTS[number % 3], n_frames * 160, random.normal(size=(80, n_frames)).astype(np.float16), -1.0)
              for number in range(64)]  # fmt: skip
-    stamps: list[float] = []
+    steps: list[float] = []
     looks: list[float] = []
-    gradients, look = loop._gradients, loop._look
 
-    def stamped(*arguments: object) -> float:
-        stamps.append(time.perf_counter())
-        return gradients(*arguments)  # type: ignore[arg-type]
+    def watch(moment: loop.Moment) -> None:
+        if moment.look:
+            looks.append(moment.seconds - max(steps, default=0.0))
+        else:
+            steps.append(moment.seconds)
 
-    def timed(*arguments: object) -> dict[str, float]:
-        stamps.append(time.perf_counter())
-        result = look(*arguments)  # type: ignore[arg-type]
-        looks.append(time.perf_counter() - stamps[-1])
-        return result
-
-    loop._gradients, loop._look = stamped, timed  # type: ignore[assignment]
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            settings = Training(steps=n_steps, batch=batch, warmup=1, evaluate_every=n_steps, learning_rate=1e-6)
-            whisper = load_whisper(_folder(model, folder), "sv", "cpu")
-            loop.train(whisper, clips, clips[:n_dev], settings, lambda *_: 1.0, lambda *_: None, lambda *_: Progress())
-    finally:
-        loop._gradients, loop._look = gradients, look
-    return float(np.diff(stamps)[1:].min()), min(looks)
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Training(steps=n_steps, batch=batch, warmup=1, evaluate_every=n_steps, learning_rate=1e-6)
+        whisper = load_whisper(_folder(model, folder), "sv", "cpu")
+        loop.train(whisper, clips, clips[:n_dev], settings, lambda *_: 1.0, lambda *_: True, lambda _: None, watch)
+    return float(np.diff(steps)[1:].min()), looks[-1]
 
 
 if __name__ == "__main__":

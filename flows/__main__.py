@@ -157,17 +157,21 @@ def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
         if not isinstance(values, dict):
             raise RecipeError(f"recipe {file}: a {type(values).__name__}, expected settings by name")
     for path, value in sorted(flags.items(), key=lambda flag: not flag[0].endswith(".kind")):
-        section, _, name = path.rpartition(".")
-        if not section:
-            values[name] = value
-            continue
-        inner = values.get(section) or _default_kind(section)
-        if not isinstance(inner, dict):
-            continue  # refused below, with its path
-        if name == "kind" and inner.get("kind") != value:
-            inner = {}  # another kind has other fields
-        values[section] = inner | {name: value}
+        values = _with(values, path.split("."), value)
     return read_recipe(values)
+
+
+def _with(values: Any, path: list[str], value: Any, above: str = "") -> Any:
+    """Return nested values with the one at `path` set; what is no section where one is meant is left to be refused, with its path."""
+    first, *rest = path
+    if not isinstance(values, dict):
+        return values
+    if not rest:
+        if first == "kind" and values.get("kind") != value:
+            return {"kind": value}  # another kind has other fields
+        return values | {first: value}
+    inner = values.get(first) or (_default_kind(first) if not above else {})
+    return values | {first: _with(inner, rest, value, first)}
 
 
 def _default_kind(section: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from tasks.audio.isolated import Decoder
 from tasks.contracts.errors import AudioError
-from tasks.contracts.recipe import Recipe
+from tasks.contracts.recipe import Pretrained, Recipe, Scratch, Trained
 from tasks.contracts.values import Artifact, Reject, plain
 from tasks.corpora import Recording, recordings, revision
 from tasks.corpora.choose import ROWS, Choice, choose, rules_of
@@ -25,7 +25,7 @@ from tasks.model.cost import Counts, config_of, estimate, need_device
 from tasks.model.cost_table import lines
 from tasks.policy import store_of
 from tasks.resample import MAX_SECONDS
-from tasks.store.artifacts import fetch_file, peek_all
+from tasks.store.artifacts import fetch, fetch_file, load, peek_all
 from tasks.store.lines import from_lines
 from tasks.store.objects import Store
 
@@ -57,9 +57,16 @@ def foresee(recipe: Recipe, device: str, hourly_price: float | None) -> list[str
     known_of = [*_describe(recipe, choice, clips, counts, rejects, frozen), *heard.describe()]
     if not counts["train"].n_clips:
         return [*known_of, "", "warning  there is nothing to train on: see what was refused, and the settings that are named there"]
-    config = config_of(recipe.model)
+    config = config_of(_model(store, recipe))
     told = estimate(config, counts, recipe.training, recipe.scoring, device=device, dtype=recipe.features.dtype, hourly_price=hourly_price)
     return [*known_of, "", *lines(told)]
+
+
+def _model(store: Store, recipe: Recipe) -> Pretrained | Scratch:
+    """Return the recipe's model; a checkpoint of this store is a folder like any other."""
+    if isinstance(recipe.model, Trained):
+        return Pretrained(name=str(fetch(store, load(store, "checkpoint", recipe.model.checkpoint))))
+    return recipe.model
 
 
 def _downloaded(store: Store, recipe: Recipe) -> Artifact | None:

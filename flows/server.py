@@ -37,7 +37,9 @@ class Server:
         ours = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
         self._process = subprocess.Popen(command, env=os.environ | ours, process_group=0)
         atexit.register(self.stop)
-        signal.signal(signal.SIGHUP, signal.default_int_handler)  # a closed terminal too must not leave it behind
+        # A closed terminal, and whoever ends this process, must not leave it behind either.
+        signal.signal(signal.SIGHUP, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
     def wait(self) -> None:
         """Return when it answers; RuntimeError if it does not in time."""

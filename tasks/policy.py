@@ -16,6 +16,7 @@ import functools
 import inspect
 import logging
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,14 +27,17 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
+from prefect.events.worker import EventsWorker
+from prefect.exceptions import TerminationSignal
 from prefect.futures import PrefectFutureList
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL
-from prefect.states import Completed
+from prefect.states import Completed, Crashed
 
 from tasks.contracts.errors import RecipeError, ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, fingerprint, plain
+from tasks.model.signals import Stopped
 from tasks.store.artifacts import Draft, find, load
 from tasks.store.objects import Store
 
@@ -41,6 +45,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DELAYS: list[float] = [2, 10]  # seconds before an accident is tried again
+PREEMPTED = "Preempted"  # the state of a step that was told to stop, and kept what it had done
+FAREWELL = 3  # seconds in which a process that was told to stop sends its last events
 PATIENCE = 30  # seconds in which a Dask cluster must show a worker
 made: Counter[str] = Counter()  # steps this run did, by kind, in whichever process; for the closing words of the command line
 cached: Counter[str] = Counter()  # steps it found done
@@ -68,6 +74,8 @@ class Step(Task[P, R]):
             """Run the step in this thread."""
             state = super().__call__(*args, return_state=True, **kwargs)
             _count(self.kind, state)
+            if state.name == PREEMPTED:
+                _leave()
             return state if return_state else state.result()
 
         def map(self, *args: Any, **kwargs: Any) -> Any:
@@ -88,6 +96,16 @@ class _Mapped(PrefectFutureList[R]):
         for future in self:
             _count(self.kind, future.state)
         return values
+
+
+def _leave() -> None:
+    """End the flow run as the signal would have that the step has noted: as crashed, or as cancelled if a person wanted that.
+
+    Raises:
+        TerminationSignal: always; no step that follows may begin.
+    """
+    EventsWorker.drain_all(timeout=FAREWELL)  # Prefect ends the process by the signal itself, and the state of the step is on its way
+    raise TerminationSignal(signal.SIGTERM)
 
 
 def _count(kind: str, state: State[Any]) -> None:
@@ -119,7 +137,10 @@ def step(
             if (artifact := find(store, kind, key)) is not None:
                 return found(store.uri(f"{kind}/{key}"), artifact)
             draft = Draft(store, kind, key)
-            return draft.seal(function(draft, **inputs), made_from)  # type: ignore[call-arg]  # bound above
+            try:
+                return draft.seal(function(draft, **inputs), made_from)  # type: ignore[call-arg]  # bound above
+            except Stopped as stopped:  # no accident: what took the machine away would take it again
+                return Crashed(name=PREEMPTED, message=str(stopped))
 
         body.__signature__ = signature  # type: ignore[attr-defined]  # what Prefect shows and templates names from
         return task_of(body, kind, **options)

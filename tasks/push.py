@@ -7,7 +7,7 @@ from typing import Any
 from prefect.client.schemas import State
 
 from tasks.contracts.recipe import Recipe
-from tasks.contracts.values import Artifact
+from tasks.contracts.values import HISTORY, Artifact
 from tasks.hub.card import write_card
 from tasks.hub.page import place
 from tasks.policy import found, step, task_of
@@ -16,7 +16,7 @@ from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
 MODELS = "models"  # the folder of published models in the store
-NOT_PUBLISHED = {"training.jsonl"}  # its numbers are in the report
+NOT_PUBLISHED = {HISTORY}  # its numbers are in the report
 
 
 @step("page", version=2)

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from tasks.contracts.values import Artifact, File
+from tasks.contracts.values import HISTORY, Artifact, File
 from tasks.model.fit import device
 from tasks.model.generate import NAME, hear_all
 from tasks.model.whisper import load_whisper
@@ -75,7 +75,7 @@ def write_report(
         "checkpoint": checkpoint.facts | {"digest": checkpoint.digest},
         "dataset": {key: dataset.facts[key] for key in DATA_FACTS} | describe_clips(clips) | {"digest": data},
         "test": {"name": told["splits"]["frozen"] or told["name"], "n_clips": frozen},
-        "history": from_lines(fetch_file(store, checkpoint.file("training.jsonl")).read_bytes()),
+        "history": from_lines(fetch_file(store, checkpoint.file(HISTORY)).read_bytes()),
         "recipe": told,
     }
     shown = [clip["id"] for clip in report["worst"]][:N_HEARD]

@@ -7,12 +7,13 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from tasks.contracts.recipe import Model, Pretrained, Scratch
-from tasks.contracts.values import Artifact
+from tasks.contracts.recipe import Model, Pretrained, Scratch, Trained
+from tasks.contracts.values import HISTORY, Artifact
 from tasks.model.shape import read_shape
 from tasks.model.start import checkpoint_files, checkpoint_revision, locate_checkpoint, new_checkpoint
 from tasks.policy import step
-from tasks.store.artifacts import Draft, fetch_file
+from tasks.store.artifacts import Draft, fetch, fetch_file, load
+from tasks.store.objects import Store
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,8 @@ def start(root: str, model: Model, language: str, seed: int, manifest: Artifact,
         manifest: the clips.
         is_added: the checkpoint has no token for the language, and gets one.
     """
+    if isinstance(model, Trained):
+        return take_over(root, load(Store(root), "checkpoint", model.checkpoint))
     if isinstance(model, Pretrained):
         commit = checkpoint_revision(model.name, model.revision)
         return fetch_and_add(root, model, commit, language) if is_added else fetch_model(root, model, commit)
@@ -65,6 +68,17 @@ def fetch_and_add(draft: Draft, model: Pretrained, commit: str, language: str) -
     with tempfile.TemporaryDirectory() as folder:
         add_language(_locate(model, commit), Path(folder), language)
         return _write(draft, Path(folder)) | {"name": model.name, "commit": commit, "is_new": False, "added": language}
+
+
+@step("model", version=1)
+def take_over(draft: Draft, checkpoint: Artifact) -> dict[str, Any]:
+    """Take the weights of an earlier training; its files are shared, not copied."""
+    shape = read_shape(fetch(draft.store, checkpoint))
+    for file in checkpoint.files:
+        if file.name != HISTORY:
+            draft.adopt(file)
+    facts = {"name": f"checkpoint {checkpoint.key}", "commit": checkpoint.key, "is_new": False}
+    return asdict(shape) | {"window": shape.window} | facts
 
 
 @step("model", version=2, neutral=("manifest",))

@@ -2,18 +2,22 @@
 
 from typing import Any
 
+import torch
+
 from tasks.contracts.recipe import Training
 from tasks.contracts.values import Artifact
-from tasks.model.fit import fit
-from tasks.model.loop import usual_rate
+from tasks.model.fit import fit, with_rate
+from tasks.model.launch import fit_on_all
 from tasks.policy import step
 from tasks.scoring.rates import word_error_rate
 from tasks.store.artifacts import Draft
+from tasks.watch import Watch
 
 
-@step("checkpoint", version=1, task_run_name="train-{training.steps}-steps")
+@step("checkpoint", version=2, task_run_name="train-{training.steps}-steps")
 def train_model(draft: Draft, start: Artifact, dataset: Artifact, language: str, training: Training) -> dict[str, Any]:
     """Train `start` on the data set's train split and keep the checkpoint with the lowest dev WER."""
-    if not training.learning_rate:
-        training = training.model_copy(update={"learning_rate": usual_rate(start.facts["width"], start.facts["is_new"])})
-    return fit(draft, start, dataset, language, training, word_error_rate)
+    with Watch(draft.store, draft.key, with_rate(training, start)) as watch:
+        if torch.cuda.device_count() > 1:
+            return fit_on_all(draft, start, dataset, language, training, watch, torch.cuda.device_count())
+        return fit(draft, start, dataset, language, training, word_error_rate, watch)

@@ -131,7 +131,15 @@ class Scratch(Section, title="From nothing"):
         return self
 
 
-Model = Annotated[Pretrained | Scratch, Field(discriminator="kind")]
+class Trained(Section, title="Warm start"):
+    """Begin with the weights of an earlier training of this store, and with nothing else of it: new data, a new optimiser."""
+
+    kind: Literal["trained"] = "trained"
+    checkpoint: str = Field(pattern=r"^[0-9a-f]{24}$")
+    """Key of the sealed checkpoint, as the report and `checkpoint/` of the store name it"""
+
+
+Model = Annotated[Pretrained | Scratch | Trained, Field(discriminator="kind")]
 
 
 class Features(Section):
@@ -155,6 +163,65 @@ class Prepare(Section):
         return address
 
 
+class Augment(Section):
+    """What is done to a training clip before it is learnt; all of it follows from the seed, the step and the clip's place in it."""
+
+    mask_time: float = Field(0.0, ge=0, le=0.5)
+    """SpecAugment: longest blank, as a share of a clip's frames"""
+    mask_bins: int = Field(0, ge=0, le=64)
+    """SpecAugment: mel bins to blank, in two bands"""
+    speed: float = Field(0.0, ge=0, le=0.3)
+    """Largest change of speed (and pitch): 0.1 is 0.9 to 1.1 times as fast"""
+    gain: float = Field(0.0, ge=0, le=30)
+    """Largest change of loudness, in dB"""
+    noise: float = Field(0.0, ge=0, le=1)
+    """Share of the clips that get noise, 5 to 40 dB below the speech"""
+    bpe_dropout: float = Field(0.0, ge=0, le=0.5)
+    """Share of the tokenizer's merges that are left out (Provilkov et al. 2020), so that words are also learnt in smaller pieces"""
+
+    @property
+    def needs_sound(self) -> bool:
+        """Whether features have to be computed from the 16 kHz sound."""
+        return bool(self.speed or self.gain or self.noise)
+
+
+class Keep(Section, title="Keep abilities"):
+    """Examples of what Whisper could do before and short clips do not show; without them a training forgets it."""
+
+    timestamps: float = Field(0.0, ge=0, le=1)
+    """Share of the examples whose words stand between timestamps"""
+    no_speech: float = Field(0.0, ge=0, le=0.5)
+    """Share of examples that are noise or silence, to which the answer is nothing"""
+    stitched: float = Field(0.0, ge=0, le=1)
+    """Share of the clips that are joined with others of their speaker into one window, with exact timestamps"""
+
+    @property
+    def needs_sound(self) -> bool:
+        """Whether features have to be computed from the 16 kHz sound."""
+        return bool(self.stitched)
+
+
+class Lora(Section, title="LoRA"):
+    """Train small matrices beside the weights (Hu et al. 2021); they are merged into the weights before anything is scored on the test."""
+
+    rank: int = Field(0, ge=0, le=512)
+    """Of the added matrices; 0: all weights are trained"""
+    alpha: float = Field(0.0, ge=0, le=1024)
+    """Scale of what they add, over their rank; 0: twice the rank"""
+    dropout: float = Field(0.0, ge=0, le=0.5)
+    layers: Literal["attention", "all"] = "attention"
+    """Beside which matrices: queries and values of every attention, or all matrices of every layer"""
+
+
+class Checkpoints(Section):
+    """When the state of a training goes to the store; it decides no bytes of the result."""
+
+    minutes: float = Field(10.0, ge=0, le=1440)
+    """At most so much work is lost when the machine is; 0: only at looks"""
+    newest: int = Field(2, ge=1, le=1000)
+    """How many stay on the store, besides the best one"""
+
+
 class Training(Section):
     """How the model is trained."""
 
@@ -163,9 +230,9 @@ class Training(Section):
     batch: int = Field(16, ge=1, le=4096)
     """Clips in a forward pass"""
     accumulate: int = Field(1, ge=1, le=1024)
-    """Forward passes to an optimiser step"""
+    """Forward passes to an optimiser step; several GPUs share them out, so a step is as large on any number of them"""
     learning_rate: float = Field(0.0, ge=0, le=0.1)
-    """The highest one, after the warm-up; 0: the usual one for the model's size"""
+    """The highest one, after the warm-up; 0: the usual one for the model's size, and 1e-3 for LoRA"""
     warmup: int = Field(100, ge=0)
     """Steps in which the learning rate rises from nothing"""
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -174,16 +241,28 @@ class Training(Section):
     clip_norm: float = Field(1.0, gt=0, le=1000)
     """Gradients longer than this are shortened to it"""
     freeze_encoder: bool = False
-    mask_time: float = Field(0.0, ge=0, le=0.5)
-    """SpecAugment: share of a clip's frames to blank"""
-    mask_bins: int = Field(0, ge=0, le=64)
-    """SpecAugment: mel bins to blank, in two bands"""
+    freeze_layers: int = Field(0, ge=0, le=64)
+    """Lowest encoder layers, with the convolutions, that stay as they are"""
+    lora: Lora = Lora()
+    augment: Augment = Augment()
+    keep: Keep = Keep()
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Of the arithmetic; weights and moments are float32. auto: bf16 or fp16, whichever the GPU is fast at, and fp32 on a CPU"""
+    compile: bool = False
+    """Compile the model: a minute or two at the start, faster steps after it"""
+    gradient_checkpointing: bool = False
+    """Compute activations twice instead of keeping them: larger batches fit, a step takes a third longer"""
+    out_of_memory: Literal["stop", "halve"] = "stop"
+    """halve: when the GPU's memory does not suffice, go on with half the clips in a pass and twice the passes"""
     evaluate_every: int = Field(200, ge=1)
     """Steps between looks at the dev split; a checkpoint is kept at each"""
     dev_clips: int = Field(200, ge=1, le=100_000)
     """Dev clips transcribed at each look, drawn by the seed"""
     patience: int = Field(0, ge=0)
     """Stop after so many looks without a better dev WER; 0: never"""
+    checkpoints: Checkpoints = Checkpoints()
+    extend: str = Field("", pattern=r"^([0-9a-f]{24})?$")
+    """Key of a training of this store to go on with for more steps; data, model and all else must be as they were"""
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -191,6 +270,10 @@ class Training(Section):
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} does not end within steps {self.steps}: all training at a near-zero rate")
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """Stand for this in the fingerprint of a step that reads it: when checkpoints are kept decides no bytes."""
+        return self.model_dump(mode="json", exclude={"checkpoints"})
 
 
 class Scoring(Section):

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+HISTORY = "training.jsonl"  # beside the weights of a finished training: its looks
+
 
 @dataclass(frozen=True)
 class File:

@@ -1,9 +1,14 @@
-"""Features to words: greedy, language forced, no timestamps. The same for the baseline, the dev split, the test split and `transcribe`."""
+"""Features to words: greedy, language forced, no timestamps. The same for the baseline, the dev split, the test split and `transcribe`.
+
+transformers' own `generate` gives the same ids, but it drops a clip in which it hears nothing, and with it the order of the batch.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers import Cache, DynamicCache, EncoderDecoderCache
+from transformers.cache_utils import StaticLayer
 from transformers.modeling_outputs import BaseModelOutput
 
 from tasks.model.batch import pad_features
@@ -11,6 +16,7 @@ from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
 
 NAME = "greedy, language forced, no timestamps"
+AHEAD = 8  # tokens between two looks for the end, on a GPU: each look waits until it has done all that it was told
 
 
 @dataclass(frozen=True)
@@ -18,48 +24,120 @@ class Heard:
     """What the model made of one clip."""
 
     text: str
-    capped: bool  # it ran into the longest label without coming to an end: usually a repetition
+    capped: bool  # it said as much as it was allowed without coming to an end: usually a repetition
 
 
-@torch.inference_mode()
-def hear(whisper: Whisper, features: torch.Tensor) -> list[Heard]:
-    """Transcribe one batch.
+@dataclass(frozen=True)
+class Encoded:
+    """A batch as the encoder understands it, for any number of passes of the decoder."""
 
-    The likeliest token, one at a time, from the language's prefix on, without those that the model's generation config suppresses, up to
-    the longest label. transformers' own `generate` gives the same ids, but it drops a clip in which it hears nothing, and with it the
-    order of the batch.
+    states: torch.Tensor  # [n_clips, n_positions, width]
+    keys: Cache  # what each layer of the decoder makes of them: filled by its first pass, read by those after it
+
+
+def hear(whisper: Whisper, features: torch.Tensor, autocast: torch.dtype | None = None) -> list[Heard]:
+    """Transcribe one batch, up to the longest label.
 
     Args:
         whisper: the model.
         features: [n_clips, n_mels, n_frames] padded to the window.
+        autocast: a type for the arithmetic; None: float32, as scores are measured.
+    """
+    return put_into_words(whisper, encode(whisper, features, autocast), autocast=autocast)
+
+
+@torch.inference_mode()
+def encode(whisper: Whisper, features: torch.Tensor, autocast: torch.dtype | None = None) -> Encoded:
+    """Run the encoder on one batch; arguments as for `hear`."""
+    model = whisper.model.eval()
+    with in_precision(whisper, autocast):
+        return Encoded(model.model.encoder(features.to(model.device, torch.float32)).last_hidden_state, DynamicCache())
+
+
+@torch.inference_mode()
+def put_into_words(
+    whisper: Whisper, encoded: Encoded, most: int | None = None, autocast: torch.dtype | None = None, ahead: bool | None = None
+) -> list[Heard]:
+    """Say the likeliest token, one at a time, behind the language's prefix, without those that the generation config suppresses.
+
+    Args:
+        whisper: the model.
+        encoded: the batch.
+        most: tokens behind the prefix, the end among them; None: as many as the longest label has, which is also the most that it can be.
+        autocast: as for `hear`, and as it was for `encode`.
+        ahead: do not wait for each token: set the memory aside beforehand, and look for the end only now and then; the words are the same.
+            None: on a GPU. A CPU, which computes what it is told before it is told more, is slower so.
     """
     model, end = whisper.model.eval(), whisper.tokenizer.eos_token_id
-    config = model.generation_config
-    encoded = BaseModelOutput(model.model.encoder(features.to(model.device, torch.float32)).last_hidden_state)
-    inputs = torch.tensor(whisper.prefix, device=model.device).repeat(len(features), 1)
-    done = torch.zeros(len(features), dtype=torch.bool, device=model.device)
+    longest = whisper.shape.max_tokens - len(whisper.prefix)
+    n_most = longest if most is None else min(most, longest)
+    n_clips, device = len(encoded.states), model.device
+    ahead = device.type == "cuda" if ahead is None else ahead
+    cache = _set_aside(model.config.decoder_layers, len(whisper.prefix) + n_most) if ahead else DynamicCache()
+    never, at_first = _suppressed(whisper)
+    inputs = torch.tensor(whisper.prefix, device=device).repeat(n_clips, 1)
+    done = torch.zeros(n_clips, dtype=torch.bool, device=device)
     said: list[torch.Tensor] = []
-    cache = None
-    for n_said in range(whisper.shape.max_tokens - len(whisper.prefix)):
-        step = model(encoder_outputs=encoded, decoder_input_ids=inputs, past_key_values=cache, use_cache=True)
-        cache, scores = step.past_key_values, step.logits[:, -1].float()
-        scores[:, [*(config.suppress_tokens or []), *((config.begin_suppress_tokens or []) if n_said == 0 else [])]] = -torch.inf
-        said.append(scores.argmax(-1).where(~done, end))
-        done |= said[-1] == end
-        if done.all():
-            break
-        inputs = said[-1][:, None]
+    with in_precision(whisper, autocast):
+        for n_said in range(n_most):
+            scores = score_next(whisper, encoded, inputs, cache)[:, -1].float()
+            scores.index_fill_(1, never if n_said else at_first, -torch.inf)
+            said.append(scores.argmax(-1).where(~done, end))
+            done |= said[-1] == end
+            if (n_said + 1) % (AHEAD if ahead else 1) == 0 and done.all():
+                break
+            inputs = said[-1][:, None]
     texts = whisper.tokenizer.batch_decode(torch.stack(said, dim=1), skip_special_tokens=True)
     return [Heard(text.strip(), not ended) for text, ended in zip(texts, done.tolist(), strict=True)]
 
 
+def score_next(whisper: Whisper, encoded: Encoded, inputs: torch.Tensor, cache: Cache) -> torch.Tensor:
+    """Return the logits of the token after each of `inputs`, [n_clips, n_tokens, n_vocabulary].
+
+    Args:
+        whisper: the model.
+        encoded: the batch; its keys are filled, if they are not yet.
+        inputs: [n_clips, n_tokens], ids behind those that the cache holds.
+        cache: of the decoder's attention to its own tokens; it holds them afterwards.
+    """
+    caches = EncoderDecoderCache(cache, encoded.keys)
+    states = BaseModelOutput(encoded.states)
+    scores: torch.Tensor = whisper.model(
+        encoder_outputs=states, decoder_input_ids=inputs, past_key_values=caches, use_cache=True
+    ).logits  # fmt: skip
+    return scores
+
+
+def in_precision(whisper: Whisper, autocast: torch.dtype | None) -> torch.autocast:
+    """Return a context of this arithmetic, float32 if it is None. While one is open, each weight that is trained is cast only once."""
+    return torch.autocast(whisper.model.device.type, autocast, enabled=autocast is not None)
+
+
 def hear_all(whisper: Whisper, examples: Sequence[Example], batch: int) -> Iterator[tuple[int, Heard]]:
-    """Transcribe many clips, the longest first, and yield each one's number with what was heard.
+    """Transcribe many clips, the longest first, and yield each one's number with what was heard."""
+    for numbers in longest_first(examples, batch):
+        features = pad_features([examples[number] for number in numbers], whisper.shape.n_frames)
+        yield from zip(numbers, hear(whisper, features), strict=True)
+
+
+def longest_first(examples: Sequence[Example], batch: int) -> list[list[int]]:
+    """Return the numbers of the clips of each batch, by duration.
 
     Clips of like length end their words at like times, so that a batch wastes few decoding steps; and what does not fit fails at once.
     """
     order = sorted(range(len(examples)), key=lambda number: -examples[number].n_samples)
-    for start in range(0, len(order), batch):
-        numbers = order[start : start + batch]
-        features = pad_features([examples[number] for number in numbers], whisper.shape.n_frames)
-        yield from zip(numbers, hear(whisper, features), strict=True)
+    return [order[start : start + batch] for start in range(0, len(order), batch)]
+
+
+def _set_aside(n_layers: int, n_tokens: int) -> Cache:
+    """Return a cache that does not grow. `StaticCache(config)` would have as many layers as the encoder."""
+    return Cache(layers=[StaticLayer(n_tokens) for _ in range(n_layers)])
+
+
+def _suppressed(whisper: Whisper) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ids that the model never says, and those that it does not say at first: on its device, once and not for each token."""
+    config, device = whisper.model.generation_config, whisper.model.device
+    never = config.suppress_tokens or []
+    ids = (never, [*never, *(config.begin_suppress_tokens or [])])
+    never_ids, first_ids = (torch.tensor(each, dtype=torch.int64, device=device) for each in ids)
+    return never_ids, first_ids

@@ -2,56 +2,79 @@
 
 Why not `Seq2SeqTrainer`: it writes checkpoints in place (five of 24 kills left one that could not be resumed), resumes silently without an
 optimiser, swallows failed pushes, and pads and collates in worker processes that the GPU waits for. What remains is this page.
+
+The host runs one step ahead of a GPU: a loss is read when the next step is already under way, so that nothing waits for it. A step whose
+loss or gradient is not finite moves no weight, wherever the host is by then.
 """
 
 import logging
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from tqdm import tqdm
+from torch.nn.parallel import DistributedDataParallel
 
 from tasks.contracts.errors import TrainingError
-from tasks.model.batch import IGNORED, Batch, collate, mask_features
-from tasks.model.checkpoint import Progress
-from tasks.model.generate import hear_all
-from tasks.model.tokens import label_ids, prefix_ids
+from tasks.model.batch import Batch
+from tasks.model.checkpoint import Progress, State
+from tasks.model.feed import Feed, Step
+from tasks.model.lessons import IGNORED, Clips
+from tasks.model.look import look, refuse_disagreement
+from tasks.model.lora import add_lora
+from tasks.model.optimise import freeze, learning_rate, make_optimizer, precision_of
+from tasks.model.order import epoch_length, seed_of
+from tasks.model.signals import Stopped, deferred
+from tasks.model.team import add_up, as_first_says, rank, world
 from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
-from tasks.shards.plan import draw
 
 if TYPE_CHECKING:  # pydantic is not needed to train
     from tasks.contracts.recipe import Training
 
 log = logging.getLogger(__name__)
-DECODING_CHECK = 16  # dev clips below which loss and WER are not compared
+SMALLEST_SCALE = 1.0  # of float16 losses: below it, the gradients overflow for another reason than the scale
+SHOWN = 8  # ids of clips in a message
+Wer = Callable[[list[str], list[str]], float]
 
 
-class Examples(Protocol):
-    """Clips by number."""
+@dataclass(frozen=True)
+class Moment:
+    """What can be seen of a training after a step."""
 
-    def __len__(self) -> int: ...
-    def __getitem__(self, number: int, /) -> Example: ...
+    step: int
+    steps: int
+    loss: float
+    learning_rate: float
+    clips: tuple[str, ...]  # ids, of this process
+    seconds: float  # since this attempt began, looks included
+    stalled: float  # of them, in which the model waited for clips
+    trained: float  # of them, in which it learnt
+    n_clips: int  # learnt in this attempt
+    n_steps: int  # of this attempt
+    look: dict[str, Any] | None = None  # of the dev split, if there was one after this step
 
-
-class Keep(Protocol):
-    """Saves the state of a training."""
-
-    def __call__(self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None: ...
+    @property
+    def left(self) -> float:
+        """Return how many seconds it may go on, at the pace so far."""
+        return (self.steps - self.step) * self.seconds / max(1, self.n_steps)
 
 
 def train(
     whisper: Whisper,
-    clips: Examples,
+    clips: Clips,
     dev: Sequence[Example],
     settings: "Training",
-    wer: Callable[[list[str], list[str]], float],
-    keep: Keep,
-    resume: Callable[[torch.nn.Module, torch.optim.Optimizer], Progress],
+    wer: Wer,
+    keep: Callable[[State, bool], bool],
+    resume: Callable[[State], None],
+    watch: Callable[[Moment], None] | None = None,
 ) -> Progress:
     """Train until the last step, or until the dev WER has not fallen for `patience` looks.
 
@@ -59,251 +82,274 @@ def train(
         whisper: the model; its weights are changed.
         clips: what to learn from.
         dev: what the best checkpoint is chosen on.
-        settings: the recipe's section.
+        settings: the recipe's section, with a learning rate.
         wer: word error rate of (references, hypotheses).
-        keep: called after each look at the dev split, and when the training is interrupted.
-        resume: puts an earlier state into model and optimiser and returns its progress, or a new one.
+        keep: stores the state; told to wait until it is stored it says whether it is. Called in process 0 only.
+        resume: puts an earlier state, if there is one, into a new one.
+        watch: is told after each step and each look.
 
     Returns:
         The progress, whose `best_step` names the checkpoint to use.
 
     Raises:
-        TrainingError: if a loss or gradient is not finite, or loss and WER disagree.
+        TrainingError: if a loss or gradient is not finite, loss and WER disagree, or the GPU's memory does not suffice.
+        Stopped: if the machine or a person asked to stop; what was learnt is kept.
     """
-    model = whisper.model
-    if settings.freeze_encoder:
-        model.model.encoder.requires_grad_(False)
-    optimizer = _optimizer(model, settings)
-    progress = resume(model, optimizer)
-    if progress.step:
-        log.info("training: continues after step %d of %d", progress.step, settings.steps)
-    labels, weights = _labels(whisper, clips), getattr(clips, "weights", None)
-    began, kept, is_whole = time.monotonic(), progress.step, True
-
-    bar = tqdm(total=settings.steps, initial=progress.step, desc="train", unit="step", disable=None, leave=False)
-    with torch.random.fork_rng():  # each step seeds the generators for itself
-        try:
-            while True:
-                if _is_look_due(progress, settings):
-                    _enter(progress, _look(whisper, dev, settings, wer), began)
-                    _refuse_disagreement(progress.history[-1], len(dev))
-                    keep(model, optimizer, progress)
-                    kept, began = progress.step, time.monotonic()
-                    _say(progress, settings, bar)
-                if progress.step >= settings.steps or _is_patience_over(progress, settings):
-                    return progress
-                numbers = list(batch_numbers(progress.step, len(clips), settings, weights))
-                loss = _gradients(whisper, optimizer, clips, labels, numbers, progress.step, settings)
-                is_whole = False
-                optimizer.step()
-                progress.step += 1
-                progress.losses.append(loss)
-                is_whole = True
-                bar.update()
-        except BaseException as error:  # a person, a preempted machine: what was learnt since the last look is kept, if it is whole
-            if is_whole and progress.step > kept and not isinstance(error, Exception):
-                keep(model, optimizer, progress)
-            raise
-        finally:
-            bar.close()
+    model: Any = whisper.model
+    freeze(model, settings)
+    if settings.lora.rank:
+        add_lora(model, settings.lora, settings.seed)
+    if settings.gradient_checkpointing:
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable  # its name of before 5.23
+        enable({"use_reentrant": False})
+    masks, model.config.apply_spec_augment = model.config.apply_spec_augment, False  # transformers' own masks follow from no seed of ours
+    scaler = torch.amp.GradScaler(model.device.type, enabled=precision_of(settings, model.device) == torch.float16)
+    state = State(model, make_optimizer(model, settings), scaler)
+    resume(state)
+    try:
+        Loop(whisper, clips, dev, settings, wer, state, keep, watch).run()
+    except torch.OutOfMemoryError as error:  # of the optimiser or a look: an accident that would happen again
+        raise _out_of_memory(state.progress.step, settings, "", error) from error
+    finally:
+        model.config.apply_spec_augment = masks
+    return state.progress
 
 
-def usual_rate(width: int, is_new: bool) -> float:
-    """Return the highest learning rate that suits a model of this width (d_model).
+class Loop:
+    """One training, or the rest of one."""
 
-    For a trained one a fortieth of what OpenAI trained that size with (Radford et al. 2022, table 17); new small ones want a hundred times
-    as much.
-    """
-    if is_new:
-        return 1.2e-3 * math.sqrt(128 / width)
-    rates = {384: 3.75e-5, 512: 2.5e-5, 768: 1.25e-5, 1024: 6.25e-6, 1280: 4.4e-6}
-    return next((rate for size, rate in rates.items() if width <= size), 4.4e-6)
+    def __init__(
+        self, whisper: Whisper, clips: Clips, dev: Sequence[Example], settings: "Training", wer: Wer, state: State,
+        keep: Callable[[State, bool], bool], watch: Callable[[Moment], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Get ready; `train` says what these are."""
+        self.whisper, self.dev, self.settings, self.wer, self.state, self.keep, self.watch = whisper, dev, settings, wer, state, keep, watch
+        self.device = whisper.model.device
+        self.dtype = precision_of(settings, self.device)
+        self.feed = Feed(whisper, clips, settings, self.device, rank(), world())
+        state.progress.n_epoch = epoch_length(len(self.feed.lessons), self.feed.lessons.weights)
+        self.forward = _wrap(whisper.model, settings)
+        self.lag = 1 if self.device.type == "cuda" else 0
+        self.unread: deque[_Unread] = deque()
+        self.asked = 0  # the signal that any of the processes was asked to stop by
+        self.is_whole = True  # no step is half done
+        self.first = self.kept = state.progress.step
+        self.began = self.kept_at = self.spent_at = time.monotonic()
+        self.stalled, self.n_clips, self.trained = 0.0, 0, 0.0
 
+    def run(self) -> None:
+        """Take steps until it is over."""
+        progress, settings = self.state.progress, self.settings
+        with deferred() as stop, closing(self.feed.steps(progress.step)) as steps, torch.random.fork_rng():  # each step seeds for itself
+            try:
+                while True:
+                    if self._is_look_due():
+                        self._look()
+                    if progress.step >= settings.steps or (settings.patience and progress.n_looks_since >= settings.patience):
+                        return
+                    self._learn(next(steps), stop.signal)
+                    if self.asked:
+                        self._stop()
+                    if self._is_checkpoint_due():
+                        self._keep()
+            except (KeyboardInterrupt, SystemExit):  # not as a signal: from a thread, or where no signal is noted
+                if self.is_whole and progress.step > self.kept:
+                    self._keep(wait=True)
+                raise
 
-def learning_rate(step: int, settings: "Training") -> float:
-    """Return the rate of optimiser step number `step`, from 0."""
-    if step < settings.warmup:
-        return settings.learning_rate * (step + 1) / (settings.warmup + 1)
-    share = (step - settings.warmup) / max(1, settings.steps - settings.warmup)  # of the way down
-    falls = {"linear": 1 - share, "cosine": (1 + math.cos(math.pi * share)) / 2, "constant": 1.0}
-    return settings.learning_rate * falls[settings.schedule]
+    def _learn(self, step: Step, asked: int) -> None:
+        """Take one step."""
+        settings, state = self.settings, self.state
+        n_tokens: Any = step.n_tokens
+        told = None
+        if world() > 1:
+            told = add_up(torch.tensor([step.n_tokens, asked], device=self.device))
+            n_tokens = told[0]
+        for group in state.optimizer.param_groups:
+            group["lr"] = learning_rate(step.number, settings)
+        loss = None
+        while loss is None:
+            try:
+                loss = self._gradients(step, n_tokens)
+            except torch.OutOfMemoryError as error:
+                self._make_room(step, error)
+        self.is_whole = False
+        self._move(loss)
+        state.progress.step += 1
+        self.n_clips += settings.batch * settings.accumulate
+        self.unread.append(_Unread(step, loss, told))
+        self.is_whole = True
+        self._read(self.lag)
+        self.asked = self.asked or (asked if world() == 1 else 0)
 
+    def _gradients(self, step: Step, n_tokens: Any) -> torch.Tensor:
+        """Leave the gradients of a step on the model; return its loss, the mean over all tokens of all its passes."""
+        self.whisper.model.train()
+        # Dropout too follows from seed and step.
+        torch.manual_seed(seed_of(self.settings.seed, "dropout", step.number, *([rank()] if rank() else [])))
+        self.state.optimizer.zero_grad(set_to_none=True)
+        passes = [part for each in step.passes for part in _cut(each, self.state.progress.n_halved)]
+        total = torch.zeros((), device=self.device)
+        for number, batch in enumerate(passes):
+            is_last = number == len(passes) - 1
+            with nullcontext() if is_last or world() == 1 else self.forward.no_sync():
+                loss = self._loss(batch.to(self.device)) / n_tokens
+                self.state.scaler.scale(loss * world()).backward()  # the processes' gradients are averaged, their loss is a sum
+            total += loss.detach()
+        return add_up(total)
 
-def batch_numbers(step: int, n_clips: int, settings: "Training", weights: np.ndarray | None = None) -> Iterator[int]:
-    """Yield the numbers of the clips of one optimiser step.
+    def _loss(self, batch: Batch) -> torch.Tensor:
+        """Return the summed cross-entropy of a batch."""
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
+            logits = self.forward(input_features=batch.features(), decoder_input_ids=batch.inputs, use_cache=False).logits
+        return cross_entropy(logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
-    Each epoch is a permutation drawn from the seed and its number, and a step takes the next `batch * accumulate` of the endless row of
-    epochs: every clip exactly once an epoch, and any step's clips known without the steps before it. With `weights`, [n_clips] float, an
-    epoch has a clip of weight 2 twice, and one of weight 0.5 every other time on average.
-    """
-    size = settings.batch * settings.accumulate
-    n_epoch = epoch_length(n_clips, weights)
-    for place in range(step * size, (step + 1) * size):
-        epoch, within = divmod(place, n_epoch)
-        yield _epoch(settings.seed, epoch, n_clips, n_epoch, weights)[within]
+    def _move(self, loss: torch.Tensor) -> None:
+        """Let the optimiser move the weights, unless loss or gradient is not finite: a NaN would be in all of them at once."""
+        optimizer, scaler = self.state.optimizer, self.state.scaler
+        scaler.unscale_(optimizer)
+        norm = torch.nn.utils.clip_grad_norm_(self.whisper.model.parameters(), self.settings.clip_norm)
+        if scaler.is_enabled():  # float16 gradients overflow now and then: the scaler passes over the step, and scales down
+            scaler.step(optimizer)
+            scaler.update()
+            return
+        bad = ~(torch.isfinite(loss) & torch.isfinite(norm))
+        optimizer.found_inf = bad.float()  # type: ignore[attr-defined]  # what fused optimisers look at before they move anything
+        optimizer.step()
+        loss.masked_fill_(bad, torch.nan)
 
+    def _read(self, most: int = 0) -> None:
+        """Read losses until at most so many are left unread.
 
-def epoch_length(n_clips: int, weights: np.ndarray | None) -> int:
-    """Return how many clips an epoch goes through, as often as `weights` say."""
-    return n_clips if weights is None else max(1, round(float(weights.sum(dtype=np.float64))))
+        Raises:
+            TrainingError: if one is not finite.
+        """
+        progress, settings = self.state.progress, self.settings
+        while len(self.unread) > most:
+            step, value, told = self.unread.popleft()
+            loss = float(value)
+            if not math.isfinite(loss):
+                self.is_whole = False
+                more = "..." if len(step.clips) > SHOWN else ""
+                raise TrainingError(
+                    f"step {step.number + 1}: loss or gradient is not finite, on the clips {step.clips[:SHOWN]}{more}; "
+                    f"no weight was moved by it. Lower training.learning_rate ({settings.learning_rate:g}), or look at these clips"
+                )
+            self.asked = int(told[1]) if told is not None else self.asked
+            progress.losses.append(loss)
+            if self.watch:
+                self.watch(self._moment(step.number + 1, loss, learning_rate(step.number, settings), tuple(step.clips)))
 
+    def _is_look_due(self) -> bool:
+        """Say whether the dev split is to be looked at before the next step; a training may have been interrupted just before."""
+        progress, settings = self.state.progress, self.settings
+        due = progress.step % settings.evaluate_every == 0 or progress.step >= settings.steps
+        return due and not (progress.history and progress.history[-1]["step"] == progress.step)
 
-_last_epoch: tuple[Any, np.ndarray | None, list[int]] = (None, None, [])
+    def _look(self) -> None:
+        """Look at the dev split, note what was seen, and keep the state."""
+        self._read()
+        self._spend("training")
+        progress, scaler = self.state.progress, self.state.scaler
+        if scaler.is_enabled() and scaler.get_scale() < SMALLEST_SCALE:
+            raise TrainingError(
+                f"step {progress.step}: float16 gradients overflow at any scale; training.precision fp32, or lower training.learning_rate"
+            )
+        seen = look(self.whisper, self.dev, self.settings.batch, self.wer, autocast=self.dtype)
+        self._spend("looks")
+        progress.enter(seen)
+        newest = progress.history[-1]
+        log.info(
+            "step %d of %d: %sdev loss %.3f, dev WER %.1f %%", progress.step, self.settings.steps,
+            f"loss {newest['loss']:.3f}, " if "loss" in newest else "", newest["dev_loss"], 100 * newest["dev_wer"],
+        )  # fmt: skip
+        if self.watch:
+            self.watch(self._moment(progress.step, newest.get("loss", newest["dev_loss"]), 0.0, (), newest))
+        refuse_disagreement(progress.history[0], newest, len(self.dev))
+        if progress.step:
+            self._keep()
 
+    def _moment(self, step: int, loss: float, rate: float, clips: tuple[str, ...], seen: dict[str, Any] | None = None) -> Moment:
+        now = time.monotonic()
+        learning = self.trained + (now - self.spent_at)
+        return Moment(step, self.settings.steps, loss, rate, clips, now - self.began, self.feed.stalled, learning, self.n_clips,
+                      step - self.first, seen)  # fmt: skip
 
-def _epoch(seed: int, number: int, n_clips: int, n_epoch: int, weights: np.ndarray | None) -> list[int]:
-    """Return the clips of one epoch in their order."""
-    global _last_epoch  # one epoch's order is asked for clip by clip
-    if _last_epoch[0] != (seed, number, n_clips, n_epoch) or _last_epoch[1] is not weights:
-        order = torch.randperm(n_clips, generator=_generator(seed, "epoch", number))
-        if weights is not None and not (weights == 1).all():
-            # Systematic sampling: equal steps along the weights, laid end to end in random order, from a random place on.
-            ends = np.cumsum(weights[order.numpy()], dtype=np.float64)
-            steps = (np.arange(n_epoch) + draw(seed, "place", number)) * ends[-1] / n_epoch
-            picked = order[torch.from_numpy(np.searchsorted(ends, steps, side="right").clip(max=n_clips - 1))]
-            order = picked[torch.randperm(n_epoch, generator=_generator(seed, "order", number))]
-        _last_epoch = ((seed, number, n_clips, n_epoch), weights, order.tolist())  # kept: the place of one that went may be another's
-    return _last_epoch[2]
+    def _is_checkpoint_due(self) -> bool:
+        """Say whether so much work is unsaved that it should not be lost; the clock of process 0 counts."""
+        minutes = self.settings.checkpoints.minutes
+        return bool(minutes) and rank() == 0 and time.monotonic() - self.kept_at > 60 * minutes
 
+    def _keep(self, wait: bool = False) -> bool:
+        """Hand the state to the one who stores it; say whether it is stored, if told to wait for that."""
+        self._read()
+        self._spend("training")
+        stored = self.keep(self.state, wait) if rank() == 0 else False
+        self._spend("checkpoints")
+        self.kept, self.kept_at = self.state.progress.step, time.monotonic()
+        return stored
 
-def _generator(*words: Any) -> torch.Generator:
-    seed, *rest = words
-    return torch.Generator().manual_seed(int(draw(seed, *rest) * 2**53))
-
-
-def _labels(whisper: Whisper, clips: Examples) -> list[list[int]]:
-    """Return each clip's whole label, with the prefix of its own language."""
-    texts = clips.texts if hasattr(clips, "texts") else [clips[number].text for number in range(len(clips))]
-    languages = getattr(clips, "languages", None) or [""] * len(texts)
-    prefixes = {
-        language: prefix_ids(whisper.tokenizer, language, whisper.shape.multilingual) if language else whisper.prefix
-        for language in set(languages)
-    }
-    return [label_ids(whisper.tokenizer, prefixes[language], text) for language, text in zip(languages, texts, strict=True)]
-
-
-def _optimizer(model: torch.nn.Module, settings: "Training") -> torch.optim.AdamW:
-    """AdamW as Whisper was trained with, without decay on biases and norms."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in trained if parameter.ndim >= 2], "weight_decay": settings.weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(0.9, 0.98), eps=1e-6, fused=True)
-
-
-def _batches(
-    numbers: list[int], clips: Examples, labels: list[list[int]], whisper: Whisper, step: int, settings: "Training"
-) -> Iterator[Batch]:
-    """Yield the forward passes of one step, on the model's device, augmented by what the seed and the step say."""
-    for start in range(0, len(numbers), settings.batch):
-        chosen = numbers[start : start + settings.batch]
-        examples = [clips[number] for number in chosen]
-        batch = collate(examples, [labels[number] for number in chosen], whisper.shape.n_frames, whisper.tokenizer.pad_token_id)
-        if settings.mask_time or settings.mask_bins:
-            random = _generator(settings.seed, "mask", step, start)
-            batch = Batch(mask_features(batch, settings.mask_time, settings.mask_bins, random), batch.lengths, batch.inputs, batch.labels)
-        yield batch.to(str(whisper.model.device))
-
-
-def _gradients(
-    whisper: Whisper,
-    optimizer: torch.optim.Optimizer,
-    clips: Examples,
-    labels: list[list[int]],
-    numbers: list[int],
-    step: int,
-    settings: "Training",
-) -> float:
-    """Leave the gradients of one optimiser step on the model, set its rate, and return its loss, the mean over all its tokens."""
-    model = whisper.model.train()
-    torch.manual_seed(int(draw(settings.seed, "dropout", step) * 2**53))  # dropout too follows from seed and step
-    for group in optimizer.param_groups:
-        group["lr"] = learning_rate(step, settings)
-    optimizer.zero_grad(set_to_none=True)
-    passes = list(_batches(numbers, clips, labels, whisper, step, settings))
-    n_tokens = sum(int((batch.labels != IGNORED).sum()) for batch in passes)
-    total = torch.zeros((), device=model.device)
-    for batch in passes:
-        loss = _loss(model, batch) / n_tokens
-        loss.backward()  # type: ignore[no-untyped-call]  # torch
-        total += loss.detach()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.clip_norm)
-    if not (torch.isfinite(total) and torch.isfinite(norm)):
-        raise TrainingError(
-            f"step {step + 1}: loss {total.item():g}, gradient {norm.item():g}, on the clips {[clips[number].id for number in numbers[:8]]}"
-            f"{'...' if len(numbers) > 8 else ''}. Lower training.learning_rate ({settings.learning_rate:g}), or look at these clips"
+    def _stop(self) -> None:
+        """Keep what was learnt, and leave."""
+        stored = as_first_says(self._keep(wait=True))
+        if self.asked == signal.SIGINT:
+            raise KeyboardInterrupt
+        step = self.state.progress.step
+        what = "its checkpoint is on the store" if stored else "its checkpoint could not be stored in time"
+        raise Stopped(
+            f"asked to stop ({signal.Signals(self.asked).name}) after step {step} of {self.settings.steps}; {what}; run again to go on"
         )
-    return float(total)
 
-
-def _loss(model: Any, batch: Batch) -> torch.Tensor:
-    """Return the summed cross-entropy of a batch; bfloat16 where the GPU is fast at it."""
-    cuda = batch.features.is_cuda
-    with torch.autocast("cuda" if cuda else "cpu", torch.bfloat16, enabled=cuda and torch.cuda.is_bf16_supported()):
-        logits = model(input_features=batch.features, decoder_input_ids=batch.inputs, use_cache=False).logits
-    return cross_entropy(logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
-
-
-@torch.inference_mode()
-def _look(whisper: Whisper, dev: Sequence[Example], settings: "Training", wer: Callable[[list[str], list[str]], float]) -> dict[str, float]:
-    """Return loss, share of right next tokens, and WER on the dev clips."""
-    whisper.model.eval()
-    loss, n_right, n_tokens = 0.0, 0, 0
-    for start in range(0, len(dev), settings.batch):
-        examples = dev[start : start + settings.batch]
-        labels = [label_ids(whisper.tokenizer, whisper.prefix, each.text) for each in examples]
-        batch = collate(examples, labels, whisper.shape.n_frames, whisper.tokenizer.pad_token_id).to(str(whisper.model.device))
-        logits = whisper.model(input_features=batch.features, decoder_input_ids=batch.inputs, use_cache=False).logits.float()
-        loss += float(cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum"))
-        words = batch.labels[:, len(whisper.prefix) - 1 :]  # behind the prefix, which is the same for every clip
-        n_right += int((logits[:, len(whisper.prefix) - 1 :].argmax(-1) == words).sum())
-        n_tokens += int((words != IGNORED).sum())
-    heard = dict(hear_all(whisper, dev, settings.batch))
-    hypotheses = [heard[number].text for number in range(len(dev))]
-    n_prefix = (len(whisper.prefix) - 1) * len(dev)
-    return {
-        "dev_loss": loss / (n_tokens + n_prefix),
-        "dev_right": n_right / n_tokens,
-        "dev_wer": wer([each.text for each in dev], hypotheses),
-    }
-
-
-def _enter(progress: Progress, look: dict[str, Any], began: float) -> None:
-    """Enter a look into the progress, with the mean loss since the one before."""
-    look["loss"] = sum(progress.losses) / len(progress.losses)
-    progress.history.append({"step": progress.step, **look, "seconds": round(time.monotonic() - began, 1)})
-    progress.losses.clear()
-    if look["dev_wer"] < progress.best_wer:
-        progress.best_wer, progress.best_step, progress.n_looks_since = look["dev_wer"], progress.step, 0
-    else:
-        progress.n_looks_since += 1
-
-
-def _say(progress: Progress, settings: "Training", bar: Any) -> None:
-    look = progress.history[-1]
-    bar.set_postfix(loss=f"{look['loss']:.3f}", dev_wer=f"{look['dev_wer']:.1%}")
-    log.info(
-        "step %d of %d: loss %.3f, dev loss %.3f, dev WER %.1f %%, %.0f s",
-        progress.step, settings.steps, look["loss"], look["dev_loss"], 100 * look["dev_wer"], look["seconds"],
-    )  # fmt: skip
-
-
-def _is_look_due(progress: Progress, settings: "Training") -> bool:
-    """Say whether the dev split is to be looked at before the next step; a training may have been interrupted just before."""
-    due = progress.step > 0 and (progress.step % settings.evaluate_every == 0 or progress.step == settings.steps)
-    return due and not (progress.history and progress.history[-1]["step"] == progress.step)
-
-
-def _is_patience_over(progress: Progress, settings: "Training") -> bool:
-    return bool(settings.patience) and progress.n_looks_since >= settings.patience
-
-
-def _refuse_disagreement(look: dict[str, Any], n_clips: int) -> None:
-    """Stop a training whose model knows the words but does not say them: its decoding is broken, and no step will mend that."""
-    if n_clips >= DECODING_CHECK and look["dev_right"] > 0.9 and look["dev_wer"] > 0.6:
-        raise TrainingError(
-            f"step {look['step']}: {look['dev_right']:.0%} of the next tokens are right, but the dev WER is {look['dev_wer']:.0%}, "
-            "expected below 60 %. The model knows the words and does not say them: its generation config, special tokens or "
-            "language do not fit"
+    def _make_room(self, step: Step, error: torch.OutOfMemoryError) -> None:
+        """Halve the passes, if the recipe wants that; TrainingError if not, or if they are of one clip."""
+        self.state.optimizer.zero_grad(set_to_none=True)
+        progress, largest = self.state.progress, max(step.passes, key=len)
+        n_clips = -(-len(largest) >> progress.n_halved) or 1
+        if self.settings.out_of_memory != "halve" or n_clips <= 1 or world() > 1:
+            told = f"with {n_clips} clips of {largest.n_frames:,} frames and {largest.inputs.shape[1]} labels in a pass"
+            raise _out_of_memory(step.number + 1, self.settings, told, error) from error
+        progress.n_halved += 1
+        log.warning(
+            "step %d: out of memory with %d clips in a pass; going on with half, the step as large as before", step.number + 1, n_clips
         )
+
+    def _spend(self, what: str) -> None:
+        """Put the time since the last account to one of its columns."""
+        now, waited = time.monotonic(), self.feed.stalled - self.stalled
+        self.state.progress.spend(what, now - self.spent_at - waited)
+        self.state.progress.spend("waiting for clips", waited)
+        self.trained += now - self.spent_at if what == "training" else 0.0
+        self.spent_at, self.stalled = now, self.feed.stalled
+
+
+class _Unread(NamedTuple):
+    """A step whose loss the host has not read yet."""
+
+    step: Step
+    loss: torch.Tensor
+    told: torch.Tensor | None  # what all processes said: labels, and whether to stop
+
+
+def _out_of_memory(step: int, settings: "Training", told: str, error: BaseException) -> TrainingError:
+    batch, accumulate = settings.batch, settings.accumulate
+    smaller = f"training.batch {max(1, batch // 2)} with training.accumulate {accumulate * 2} is the same step; "
+    return TrainingError(
+        f"step {step}: out of memory {told}: {' '.join(str(error).split())[:200]}. {smaller if batch > 1 else ''}or set "
+        "training.gradient_checkpointing, training.lora.rank, training.freeze_encoder; or training.out_of_memory halve"
+    )
+
+
+def _wrap(model: Any, settings: "Training") -> Any:
+    """Return what the loop calls instead of the model: on several processes it averages gradients, compiled it is faster."""
+    forward = model
+    if world() > 1:
+        forward = DistributedDataParallel(model, device_ids=[model.device.index] if model.device.type == "cuda" else None)
+    return torch.compile(forward, dynamic=False) if settings.compile else forward
+
+
+def _cut(batch: Batch, n_times: int) -> list[Batch]:
+    """Return the batch, or its halves, or their halves."""
+    parts = [batch]
+    for _ in range(n_times):
+        parts = [half for part in parts for half in (part.halves() if len(part) > 1 else (part,))]
+    return parts

@@ -13,6 +13,8 @@ END, START = "<|endoftext|>", "<|startoftranscript|>"
 TASKS = ["<|translate|>", "<|transcribe|>"]
 AFTER = ["<|startoflm|>", "<|startofprev|>", "<|nocaptions|>", "<|notimestamps|>"]
 N_TIMESTAMPS = 1501  # 0.00 to 30.00 s in steps of 20 ms
+TIMESTAMP = 0.02  # seconds
+NO_SPEECH = ("<|nospeech|>", "<|nocaptions|>")
 
 
 def train_tokenizer(texts: Iterable[str], vocabulary: int, language: str) -> WhisperTokenizer:
@@ -30,7 +32,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int, language: str) -> Whi
     tokenizer = WhisperTokenizer(vocab=trained["vocab"], merges=[tuple(pair) for pair in trained["merges"]], pad_token=END)
     languages = [token_of(code) for code in dict.fromkeys([*EVERYWHERE, language])]
     tokenizer.add_special_tokens({"additional_special_tokens": [START, *languages, *TASKS, *AFTER]})
-    tokenizer.add_tokens([AddedToken(f"<|{step * 0.02:.2f}|>", normalized=False) for step in range(N_TIMESTAMPS)])
+    tokenizer.add_tokens([AddedToken(f"<|{step * TIMESTAMP:.2f}|>", normalized=False) for step in range(N_TIMESTAMPS)])
     return tokenizer
 
 
@@ -61,11 +63,30 @@ def label_ids(tokenizer: WhisperTokenizer, prefix: list[int], text: str) -> list
     return [*prefix, *tokenizer.encode(text, add_special_tokens=False), tokenizer.eos_token_id]
 
 
-def _id(tokenizer: WhisperTokenizer, word: str) -> int:
+def timestamp_id(tokenizer: WhisperTokenizer, seconds: float) -> int:
+    """Return the id of the timestamp nearest to this time; times are in steps of 20 ms from the start of the window.
+
+    Older tokenizers do not name their timestamps, but these always follow upon "no timestamps".
+    """
+    step = round(seconds / TIMESTAMP)
+    word = f"<|{step * TIMESTAMP:.2f}|>"
+    return _id(tokenizer, word) if _knows(tokenizer, word) else _id(tokenizer, "<|notimestamps|>") + 1 + step
+
+
+def no_speech_id(tokenizer: WhisperTokenizer) -> int:
+    """Return the id that says that nobody speaks: older tokenizers call it "no captions"."""
+    return _id(tokenizer, next((name for name in NO_SPEECH if _knows(tokenizer, name)), NO_SPEECH[0]))
+
+
+def _knows(tokenizer: WhisperTokenizer, word: str) -> bool:
     id = tokenizer.convert_tokens_to_ids(word)
-    if id is None or tokenizer.convert_ids_to_tokens(id) != word:
+    return id is not None and bool(tokenizer.convert_ids_to_tokens(id) == word)
+
+
+def _id(tokenizer: WhisperTokenizer, word: str) -> int:
+    if not _knows(tokenizer, word):
         raise ModelError(
             f"the tokenizer has no token {word}; the base model does not know this language or task; see language_token; and a part of a "
             "mix can say the language whose token it borrows"
         )
-    return int(id)
+    return int(tokenizer.convert_tokens_to_ids(word))

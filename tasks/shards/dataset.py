@@ -4,13 +4,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from tasks.contracts.errors import StoreError
 from tasks.contracts.values import Artifact, File
-from tasks.shards.format import Example, Shard
+from tasks.shards.format import Example, Shard, Sound
 from tasks.store.artifacts import fetch_file, load
 from tasks.store.objects import Store
 
@@ -18,12 +19,15 @@ from tasks.store.objects import Store
 class Split:
     """The accepted examples of one split, by number, in the manifest's order."""
 
-    def __init__(self, shards: list[Shard], index: pa.Table, rows: list[tuple[int, int]], language: str) -> None:
+    def __init__(self, shards: list[Shard], index: pa.Table, rows: list[tuple[int, int]], language: str, sounds: list[Sound]) -> None:
         self.shards = shards
         self.ids, self.texts, self.speakers = (index[name].to_pylist() for name in ("id", "text", "speaker"))
         self.languages = ["" if each == language else each for each in index["language"].to_pylist()]  # empty: the recipe's
         self.weights = index["weight"].to_numpy()  # how often an epoch goes through each
+        self.n_samples = [shards[shard].n_samples[row] for shard, row in rows]  # at 16 kHz
         self.rows = rows  # shard and row in it
+        self.sounds = sounds  # by shard: where its 16 kHz sound lies, if it was fetched
+        self.sound_rows = index["sound_row"].to_pylist()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -36,20 +40,28 @@ class Split:
     def __iter__(self) -> Iterator[Example]:
         return (self[number] for number in range(len(self)))
 
+    def samples(self, number: int) -> np.ndarray:
+        """Return the clip's sound, [n_samples] float32 at 16 kHz, of which its features were made."""
+        from tasks.audio.decode import decode_flac  # here: training needs no audio library as long as it needs no sound
 
-def open_split(store: Store, dataset: Artifact, split: str) -> Split:
+        _, flac = self.sounds[self.rows[number][0]][self.sound_rows[number]]
+        return decode_flac(flac)
+
+
+def open_split(store: Store, dataset: Artifact, split: str, sound: bool = False) -> Split:
     """Fetch the shards of a split and return its examples.
 
     Args:
         store: where the shards lie; they are copied to this machine first unless the store is a local folder.
         dataset: what the step `shard` sealed.
         split: "train", "dev" or "test".
+        sound: whether the 16 kHz sound is fetched too.
 
     Raises:
         StoreError: if the split is empty, a shard is damaged, or the index does not fit the shards.
     """
     index = pq.read_table(fetch_file(store, dataset.file("index.parquet")), filters=[("split", "=", split)],
-                          columns=["id", "text", "speaker", "language", "weight", "recording", "shard", "row"])  # fmt: skip
+                          columns=["id", "text", "speaker", "language", "weight", "recording", "shard", "row", "sound_row"])  # fmt: skip
     if not len(index):
         raise StoreError(f"dataset/{dataset.key} has no clips in split {split!r}; its splits are {dataset.facts['splits']}")
     names = pc.unique(index["shard"]).to_pylist()
@@ -60,7 +72,8 @@ def open_split(store: Store, dataset: Artifact, split: str) -> Split:
         if shards[shard].recordings[row] != recording:
             got = shards[shard].recordings[row]
             raise StoreError(f"dataset/{dataset.key}: row {row} of shard {names[shard]} is {got}, the index says {recording}")
-    return Split(shards, index, rows, dataset.facts["language"])
+    sounds = [Sound(fetch_file(store, File(*dataset.facts["sounds"][name]))) for name in names] if sound else []
+    return Split(shards, index, rows, dataset.facts["language"], sounds)
 
 
 def read_features(root: str, key: str) -> Callable[[dict[str, Any]], dict[str, Any]]:

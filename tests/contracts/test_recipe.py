@@ -20,7 +20,7 @@ SECTIONS = [
     for each in {**vars(corpora), **vars(module)}.values()
     if isinstance(each, type) and issubclass(each, Section) and each is not Section
 ]
-NEEDED = {"path": "x", "dataset": "x", "name": "x", "train": ["x"], "corpus": {"kind": "espeak"},
+NEEDED = {"path": "x", "checkpoint": "0" * 24, "dataset": "x", "name": "x", "train": ["x"], "corpus": {"kind": "espeak"},
           "parts": [{"name": "x", "corpus": {"kind": "espeak"}}]}  # fmt: skip
 NUMBERS = [
     (section, name, field) for section in SECTIONS for name, field in section.model_fields.items() if field.annotation in (int, float)

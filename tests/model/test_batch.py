@@ -1,11 +1,14 @@
 """What the model is fed is what the reference would feed it: no doubled start, an end that is learnt, padding that is silence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
-from tasks.model.batch import IGNORED, Batch, collate, mask_features, pad_features
+from tasks.model.batch import IGNORED, Batch, _pad_at_once, _pad_one_by_one, collate, pad_features
+from tasks.model.lessons import lesson_of
 from tasks.model.tokens import label_ids
 from tasks.model.whisper import Whisper, load_whisper
 from tests.support.tiny import new_folder, tones
@@ -21,7 +24,7 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Whisper:
 
 @pytest.fixture
 def batch() -> Batch:
-    return collate(tones()[:3], LABELS, 100, PAD)
+    return collate([lesson_of(*each) for each in zip(tones(), LABELS, strict=False)], 100, PAD)
 
 
 def test_the_decoder_reads_the_start_once_and_says_the_next_token(batch: Batch) -> None:  # pitfall 19
@@ -42,22 +45,51 @@ def test_the_loss_equals_the_references(whisper: Whisper) -> None:
     examples = tones()
     labels = [label_ids(whisper.tokenizer, whisper.prefix, each.text * (1 + number % 2)) for number, each in enumerate(examples)]
     assert len({len(ids) for ids in labels}) > 1
-    batch = collate(examples, labels, whisper.shape.n_frames, whisper.tokenizer.pad_token_id)
+    batch = collate(
+        [lesson_of(*each) for each in zip(examples, labels, strict=True)], whisper.shape.n_frames, whisper.tokenizer.pad_token_id
+    )
     model = whisper.model.eval()
     with torch.no_grad():
-        reference = model(input_features=batch.features, labels=batch.labels)
-        logits = model(input_features=batch.features, decoder_input_ids=batch.inputs).logits
+        reference = model(input_features=batch.features(), labels=batch.labels)
+        logits = model(input_features=batch.features(), decoder_input_ids=batch.inputs).logits
     ours = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED)
     assert torch.equal(logits, reference.logits), "transformers shifts the labels to the same inputs"
     assert ours.item() == pytest.approx(reference.loss.item(), abs=1e-6)
 
 
 def test_each_clip_is_padded_with_its_own_silence(batch: Batch) -> None:  # pitfall 12
-    assert batch.features.shape == (3, 80, 100) and batch.lengths.tolist() == [42, 51, 60]
+    features = batch.features()
+    assert features.shape == (3, 80, 100) and batch.lengths.tolist() == [42, 51, 60]
     for row, example in enumerate(tones()[:3]):
-        assert (batch.features[row, :, : batch.lengths[row]].numpy() == example.features).all()
-        assert (batch.features[row, :, batch.lengths[row] :] == np.float32(example.fill)).all() and example.fill != 0
+        assert (features[row, :, : batch.lengths[row]].numpy() == example.features).all()
+        assert (features[row, :, batch.lengths[row] :] == np.float32(example.fill)).all() and example.fill != 0
     assert len({example.fill for example in tones()[:3]}) == 3
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_what_is_padded_on_the_device_is_what_is_padded_before_hearing(dtype: type) -> None:
+    examples = [replace(each, features=each.features.astype(dtype)) for each in tones()]
+    batch = collate([lesson_of(each, LABELS[0]) for each in examples], 100, PAD)
+    assert batch.frames.dtype == torch.from_numpy(np.zeros(1, dtype)).dtype and batch.frames.numel() == sum(
+        each.features.size for each in examples
+    )
+    assert torch.equal(batch.features(), pad_features(examples, 100).float())
+    ragged = batch.frames, batch.lengths, batch.fills, 80, 100
+    assert torch.equal(_pad_at_once(*ragged), _pad_one_by_one(*ragged)), "the way of a GPU and that of a CPU"
+
+
+def test_halves_are_the_clips_of_the_whole(batch: Batch) -> None:
+    one, other = batch.halves()
+    assert (len(one), len(other)) == (2, 1)
+    assert torch.equal(torch.cat([one.features(), other.features()]), batch.features())
+    assert torch.equal(torch.cat([one.labels, other.labels]), batch.labels) and torch.equal(other.inputs, batch.inputs[2:])
+
+
+def test_labels_are_rounded_up_to_a_bucket_but_not_beyond_the_longest_label() -> None:
+    lessons = [lesson_of(*each) for each in zip(tones(), LABELS, strict=False)]
+    assert collate(lessons, 100, PAD, 16).labels.shape == (3, 16) and collate(lessons, 100, PAD, 16, most=10).labels.shape == (3, 10)
+    assert torch.equal(collate(lessons, 100, PAD, 16).labels[:, :7], collate(lessons, 100, PAD).labels)
+    assert (collate(lessons, 100, PAD, 16).labels[:, 7:] == IGNORED).all()
 
 
 def test_padded_features_equal_the_extractors() -> None:
@@ -67,42 +99,20 @@ def test_padded_features_equal_the_extractors() -> None:
     assert (pad_features(tones(), 100).numpy() == reference).all()
 
 
-def test_half_precision_features_become_float32_on_the_device(batch: Batch) -> None:
-    half = Batch(batch.features.half(), batch.lengths, batch.inputs, batch.labels).to("cpu")
-    assert half.features.dtype == torch.float32 and half.labels.dtype == half.inputs.dtype == torch.int64
+def blanked(batch: Batch, *blanks: int) -> torch.Tensor:
+    return replace(batch, blanks=torch.tensor([blanks] * len(batch)), is_blanked=True).features()
 
 
-def masked(batch: Batch, seed: int, time: float = 0.5, bins: int = 20) -> torch.Tensor:
-    return mask_features(batch, time, bins, torch.Generator().manual_seed(seed))
+def test_blanks_never_touch_the_padding(batch: Batch) -> None:  # pitfall 16
+    features = blanked(batch, 10, 42, 0, 20, 60, 80)
+    for row, length in enumerate(batch.lengths.tolist()):
+        assert torch.equal(features[row, :, length:], batch.features()[row, :, length:])
 
 
-def test_masks_never_touch_the_padding(batch: Batch) -> None:  # pitfall 16
-    for seed in range(50):
-        features = masked(batch, seed)
-        for row, length in enumerate(batch.lengths.tolist()):
-            assert torch.equal(features[row, :, length:], batch.features[row, :, length:])
-
-
-def test_masks_are_one_stretch_of_time_and_two_bands_of_bins(batch: Batch) -> None:
-    widths = []
-    for seed in range(50):
-        for row, length in enumerate(batch.lengths.tolist()):
-            blank = masked(batch, seed)[row, :, :length] == 0
-            frames, bins = blank.all(dim=0), blank.all(dim=1)
-            assert torch.equal(blank, frames[None, :] | bins[:, None])
-            assert frames.sum() <= 0.5 * length and bins.sum() <= 2 * 20
-            assert (frames.int().diff() == 1).sum() + frames[0].int() <= 1, "one stretch"
-            widths.append(int(frames.sum()))
-    assert len(set(widths)) > 10
-
-
-def test_masks_are_decided_by_their_generator_and_leave_the_batch_alone(batch: Batch) -> None:
-    before = batch.features.clone()
-    assert torch.equal(masked(batch, 1), masked(batch, 1)) and not torch.equal(masked(batch, 1), masked(batch, 2))
-    torch.manual_seed(0)
-    expected = torch.rand(1)
-    torch.manual_seed(0)
-    masked(batch, 3)
-    assert torch.equal(torch.rand(1), expected), "the global generator was not asked"
-    assert torch.equal(batch.features, before)
-    assert torch.equal(masked(batch, 1, time=0.0, bins=0), before)
+def test_blanks_are_one_stretch_of_time_and_two_bands_of_bins(batch: Batch) -> None:
+    features = blanked(batch, 10, 15, 3, 6, 70, 72)
+    for row, length in enumerate(batch.lengths.tolist()):
+        expected = batch.features()[row]
+        expected[:, 10:15] = expected[3:6, :length] = expected[70:72, :length] = 0.0
+        assert torch.equal(features[row], expected)
+    assert torch.equal(blanked(batch, 0, 0, 0, 0, 0, 0), batch.features())

@@ -9,8 +9,10 @@ import torch
 
 from tasks.audio.log_mel import log_mel
 from tasks.contracts.recipe import Training
-from tasks.model.checkpoint import Progress, load_checkpoint, newest_checkpoint, save_checkpoint
-from tasks.model.loop import train
+from tasks.model.checkpoint import Progress, State, resume, whole_checkpoints
+from tasks.model.keeper import Keeper
+from tasks.model.loop import Moment, train
+from tasks.model.optimise import freeze, make_optimizer, trained
 from tasks.model.start import new_checkpoint
 from tasks.model.whisper import Whisper, load_whisper
 from tasks.shards.format import Example
@@ -18,6 +20,7 @@ from tasks.store.objects import Store
 
 TEXTS = ["röd katt", "blå hund", "grön häst", "vit mås", "svart får", "gul anka"]
 RUN = "tiny"
+TOLD = {"training": {"seed": 1}, "data": "six tones"}  # what a checkpoint is compared with; these tests change their settings freely
 
 
 def new_folder(folder: Path, **changes: Any) -> Path:
@@ -50,24 +53,42 @@ def always_wrong(references: list[str], hypotheses: list[str]) -> float:
 
 def train_tiny(
     folder: Path, store: Store, settings: Training, wer: Callable[[list[str], list[str]], float] = always_wrong,
-    clips: Sequence[Example] = (), dev: Sequence[Example] = (), stop_after: int = 0,
+    clips: Sequence[Example] = (), dev: Sequence[Example] = (), stop_after: int = 0, watch: Callable[[Moment], None] | None = None,
 ) -> tuple[Whisper, Progress]:  # fmt: skip
     """Train the checkpoint in `folder` with new objects, from wherever the store says; return the model and its progress.
 
     `stop_after`: leave, as if interrupted, once this step is kept.
     """
     whisper = load_whisper(folder, "sv", "cpu")
+    keeper = Keeper(store, RUN, TOLD, settings.checkpoints.newest)
 
-    def keep(model: torch.nn.Module, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-        save_checkpoint(store, RUN, model, optimizer, progress)
-        if progress.step == stop_after:
+    def keep(state: State, wait: bool) -> bool:
+        stored = keeper.keep(state, True)
+        if state.progress.step == stop_after:
             raise KeyboardInterrupt
+        return stored
 
-    def resume(model: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Progress:
-        newest = newest_checkpoint(store, RUN)
-        return load_checkpoint(store, newest, model, optimizer) if newest else Progress()
+    def take_over(state: State) -> None:
+        resume(store, RUN, state, TOLD)
 
-    return whisper, train(whisper, clips or tones(), dev or tones()[:2], settings, wer, keep, resume)
+    return whisper, train(whisper, clips or tones(), dev or tones()[:2], settings, wer, keep, take_over, watch)
+
+
+def state_of(folder: Path, stepped: bool = False) -> State:
+    """Return the state of a training that begins, or that has taken a step."""
+    model = load_whisper(folder, "sv", "cpu").model
+    freeze(model, settings())
+    state = State(model, make_optimizer(model, settings()), torch.amp.GradScaler("cpu", enabled=False))
+    if stepped:
+        sum(weight.square().sum() for weight in trained(model).values()).backward()
+        state.optimizer.step()
+        state.progress.step = 1
+    return state
+
+
+def checkpoints(store: Store) -> list[int]:
+    """Return the steps of the whole checkpoints."""
+    return [checkpoint.facts["step"] for checkpoint, _ in whole_checkpoints(store, RUN)][::-1]
 
 
 def weights(whisper: Whisper) -> dict[str, torch.Tensor]:

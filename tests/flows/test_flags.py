@@ -1,0 +1,40 @@
+"""Flags on top of a file: each field of the recipe, however deep its section lies."""
+
+from pathlib import Path
+
+import pytest
+
+from flows.__main__ import recipe_from
+from tasks.contracts.errors import RecipeError
+from tasks.contracts.recipe import Trained
+
+KEY = "0123456789abcdef01234567"
+
+
+def test_a_flag_reaches_a_section_within_a_section(tmp_path: Path) -> None:
+    file = tmp_path / "recipe.yaml"
+    file.write_text("training: {steps: 300, augment: {mask_bins: 8}}")
+    recipe = recipe_from(str(file), {"training.augment.speed": 0.1, "training.lora.rank": 8, "training.batch": 2})
+    assert recipe.training.augment.model_dump(exclude_defaults=True) == {"mask_bins": 8, "speed": 0.1}
+    assert (recipe.training.lora.rank, recipe.training.steps, recipe.training.batch) == (8, 300, 2)
+
+
+def test_another_kind_has_other_fields() -> None:
+    recipe = recipe_from("", {"model.kind": "trained", "model.checkpoint": KEY})
+    assert recipe.model == Trained(checkpoint=KEY)
+    assert recipe_from("", {"model.width": 64}).model.width == 64, "of the default kind"
+
+
+@pytest.mark.parametrize(
+    ("text", "flags", "message"),
+    [
+        ("", {"training.lora.rank": -1}, r"^training\.lora\.rank: got -1; input should be greater than or equal to 0$"),
+        ("training: 3", {"training.lora.rank": 1}, r"^training: "),
+        ("training: {lora: 3}", {"training.lora.rank": 1}, r"^training\.lora: "),
+        ("", {"training.extend": "somewhere"}, r"^training\.extend: got 'somewhere'; string should match pattern"),
+    ],
+)
+def test_what_is_wrong_is_refused_with_its_path(tmp_path: Path, text: str, flags: dict[str, object], message: str) -> None:
+    (tmp_path / "recipe.yaml").write_text(text)
+    with pytest.raises(RecipeError, match=message):
+        recipe_from(str(tmp_path / "recipe.yaml"), flags)
