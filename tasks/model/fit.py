@@ -21,6 +21,7 @@ from tasks.model.lessons import needs_sound
 from tasks.model.loop import Moment, Wer, train
 from tasks.model.lora import merge_lora
 from tasks.model.optimise import precision_of, usual_rate
+from tasks.model.signals import Stopped
 from tasks.model.team import as_first_says, rank, team, world
 from tasks.model.whisper import Whisper, load_whisper, save_whisper
 from tasks.shards.dataset import Split, open_split
@@ -76,9 +77,13 @@ def fit(
                 resume(store, run, state, told)
 
         try:
-            progress = train(whisper, clips, _dev(dev, settings), settings, wer, keeper.keep, take_over, watch if rank() == 0 else None)
-        finally:
-            keeper.close()
+            progress = train(whisper, clips, _dev(dev, settings), settings, wer, keeper, take_over, watch if rank() == 0 else None)
+        except Stopped:  # it has waited as long as it may
+            raise
+        except BaseException:
+            keeper.leave()
+            raise
+        keeper.close()
         if rank() == 0:
             _write_best(draft, whisper, folder, progress, settings)
             draft.write(HISTORY, to_lines(progress.history))

@@ -38,7 +38,7 @@ class Keeper:
         self.error: BaseException | None = None
         self.stored = 0  # the newest step that is on the store, of this process
 
-    def keep(self, state: State, wait: bool = False) -> bool:
+    def __call__(self, state: State, wait: bool = False) -> bool:
         """Store the state as it is now; wait for it only if told, and then not longer than GRACE. Return whether it is on the store.
 
         Raises:
@@ -55,7 +55,7 @@ class Keeper:
             torch.cuda.synchronize()
         progress = copy.deepcopy(state.progress)
         progress.scaler = state.scaler.state_dict()
-        self.thread = threading.Thread(target=self._save, args=(copies, moments, progress), name="keeper")
+        self.thread = threading.Thread(target=self._save, args=(copies, moments, progress), name="keeper", daemon=True)
         self.thread.start()
         return wait and self._is_free(until - time.monotonic()) and self.error is None
 
@@ -63,6 +63,10 @@ class Keeper:
     def is_busy(self) -> bool:
         """Whether a checkpoint is on its way."""
         return bool(self.thread and self.thread.is_alive())
+
+    def leave(self) -> None:
+        """Wait for what is on its way, but not longer than GRACE; what went wrong with it matters no more."""
+        self._is_free(GRACE)
 
     def close(self) -> None:
         """Wait until all is stored; raise what went wrong."""

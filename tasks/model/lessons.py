@@ -20,6 +20,7 @@ from tasks.model.tokens import TIMESTAMP, no_speech_id, prefix_ids, timestamp_id
 from tasks.model.units import add_no_speech, make_units, unit_weights
 from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
+from tasks.shards.plan import draw
 
 if TYPE_CHECKING:  # pydantic is not needed to train
     from tasks.contracts.recipe import Training
@@ -118,9 +119,13 @@ class Lessons:
     def _label(self, unit: tuple[int, ...], spans: list[tuple[float, float]], step: int, place: int) -> list[int]:
         """Return prefix, words and end; with the recipe's probability the words of each clip between timestamps."""
         prefix, tokenizer = self._prefixes[self.languages[unit[0]]], self.whisper.tokenizer
-        dropout, random = self.settings.augment.bpe_dropout, self._random("words", step, place)
+        dropout, stamped = self.settings.augment.bpe_dropout, self.settings.keep.timestamps
+        is_stamped = stamped and draw(self.settings.seed, "timestamps", step, place) < stamped
+        if not (dropout or is_stamped):
+            return [*prefix, *self._words_of(unit), tokenizer.eos_token_id]
+        random = self._random("words", step, place)
         texts = [" " * bool(number) + self.texts[each] for number, each in enumerate(unit)]
-        if self._random("timestamps", step, place).random() < self.settings.keep.timestamps:
+        if is_stamped:
             prefix = prefix[:-1]  # without "no timestamps"
             words = [
                 id
@@ -128,7 +133,7 @@ class Lessons:
                 for id in (timestamp_id(tokenizer, begin), *self._pieces.encode(text, dropout, random), timestamp_id(tokenizer, end))
             ]
         else:
-            words = self._pieces.encode("".join(texts), dropout, random) if dropout else self._words_of(unit)
+            words = self._pieces.encode("".join(texts), dropout, random)
         if len(prefix) + len(words) + 1 > self.whisper.shape.max_tokens:  # timestamps, or smaller pieces, made it too long
             prefix, words = self._prefixes[self.languages[unit[0]]], self._words_of(unit)
         return [*prefix, *words, tokenizer.eos_token_id]

@@ -30,7 +30,7 @@ from tasks.model.look import look, refuse_disagreement
 from tasks.model.lora import add_lora
 from tasks.model.optimise import freeze, learning_rate, make_optimizer, precision_of
 from tasks.model.order import epoch_length, seed_of
-from tasks.model.signals import Stopped, deferred
+from tasks.model.signals import Interrupted, Stop, Stopped, deferred
 from tasks.model.team import add_up, as_first_says, rank, world
 from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
@@ -84,7 +84,8 @@ def train(
         dev: what the best checkpoint is chosen on.
         settings: the recipe's section, with a learning rate.
         wer: word error rate of (references, hypotheses).
-        keep: stores the state; told to wait until it is stored it says whether it is. Called in process 0 only.
+        keep: stores the state; told to wait until it is stored it says whether it is. Called in process 0 only, and between looks not
+            while it says that it `is_busy`.
         resume: puts an earlier state, if there is one, into a new one.
         watch: is told after each step and each look.
 
@@ -140,11 +141,12 @@ class Loop:
     def run(self) -> None:
         """Take steps until it is over."""
         progress, settings = self.state.progress, self.settings
-        with deferred() as stop, closing(self.feed.steps(progress.step)) as steps, torch.random.fork_rng():  # each step seeds for itself
+        devices = [self.device.index or 0] if self.device.type == "cuda" else []  # each step seeds for itself
+        with deferred() as stop, closing(self.feed.steps(progress.step)) as steps, torch.random.fork_rng(devices):
             try:
                 while True:
                     if self._is_look_due():
-                        self._look()
+                        self._look(stop)
                     if progress.step >= settings.steps or (settings.patience and progress.n_looks_since >= settings.patience):
                         return
                     self._learn(next(steps), stop.signal)
@@ -152,6 +154,9 @@ class Loop:
                         self._stop()
                     if self._is_checkpoint_due():
                         self._keep()
+            except Interrupted:
+                self.asked = stop.signal
+                self._stop()
             except (KeyboardInterrupt, SystemExit):  # not as a signal: from a thread, or where no signal is noted
                 if self.is_whole and progress.step > self.kept:
                     self._keep(wait=True)
@@ -163,7 +168,7 @@ class Loop:
         n_tokens: Any = step.n_tokens
         told = None
         if world() > 1:
-            told = add_up(torch.tensor([step.n_tokens, asked], device=self.device))
+            told = add_up(torch.tensor([step.n_tokens, asked > 0], device=self.device))
             n_tokens = told[0]
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step.number, settings)
@@ -235,7 +240,8 @@ class Loop:
                     f"step {step.number + 1}: loss or gradient is not finite, on the clips {step.clips[:SHOWN]}{more}; "
                     f"no weight was moved by it. Lower training.learning_rate ({settings.learning_rate:g}), or look at these clips"
                 )
-            self.asked = int(told[1]) if told is not None else self.asked
+            if told is not None and int(told[1]):  # whoever was asked, all stop after the same step
+                self.asked = signal.SIGTERM
             progress.losses.append(loss)
             if self.watch:
                 self.watch(self._moment(step.number + 1, loss, learning_rate(step.number, settings), tuple(step.clips)))
@@ -246,7 +252,7 @@ class Loop:
         due = progress.step % settings.evaluate_every == 0 or progress.step >= settings.steps
         return due and not (progress.history and progress.history[-1]["step"] == progress.step)
 
-    def _look(self) -> None:
+    def _look(self, stop: Stop) -> None:
         """Look at the dev split, note what was seen, and keep the state."""
         self._read()
         self._spend("training")
@@ -255,7 +261,8 @@ class Loop:
             raise TrainingError(
                 f"step {progress.step}: float16 gradients overflow at any scale; training.precision fp32, or lower training.learning_rate"
             )
-        seen = look(self.whisper, self.dev, self.settings.batch, self.wer, autocast=self.dtype)
+        with stop.at_once() if world() == 1 else nullcontext():  # processes that look together have to end it together
+            seen = look(self.whisper, self.dev, self.settings.batch, self.wer, autocast=self.dtype)
         self._spend("looks")
         progress.enter(seen)
         newest = progress.history[-1]
@@ -278,7 +285,8 @@ class Loop:
     def _is_checkpoint_due(self) -> bool:
         """Say whether so much work is unsaved that it should not be lost; the clock of process 0 counts."""
         minutes = self.settings.checkpoints.minutes
-        return bool(minutes) and rank() == 0 and time.monotonic() - self.kept_at > 60 * minutes
+        due = bool(minutes) and rank() == 0 and time.monotonic() - self.kept_at > 60 * minutes
+        return due and not getattr(self.keep, "is_busy", False)  # a slow store makes them rarer, it does not make the training wait
 
     def _keep(self, wait: bool = False) -> bool:
         """Hand the state to the one who stores it; say whether it is stored, if told to wait for that."""
@@ -291,11 +299,12 @@ class Loop:
 
     def _stop(self) -> None:
         """Keep what was learnt, and leave."""
-        stored = as_first_says(self._keep(wait=True))
+        step = self.state.progress.step
+        stored = bool(step) and as_first_says(self._keep(wait=True))  # before the first step the optimiser has no moments
         if self.asked == signal.SIGINT:
             raise KeyboardInterrupt
-        step = self.state.progress.step
         what = "its checkpoint is on the store" if stored else "its checkpoint could not be stored in time"
+        what = what if step else "there is nothing to keep yet"
         raise Stopped(
             f"asked to stop ({signal.Signals(self.asked).name}) after step {step} of {self.settings.steps}; {what}; run again to go on"
         )

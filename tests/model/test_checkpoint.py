@@ -160,7 +160,7 @@ def test_the_training_goes_on_while_a_checkpoint_is_on_its_way(folder: Path, tmp
     store = Slow(str(tmp_path / "store"))
     keep, state = Keeper(store, RUN, TOLD, 2), state_of(folder, stepped=True)
     before = {name: weight.clone() for name, weight in state.tensors()[0].items()}
-    assert keep.keep(state) is False and keep.is_busy
+    assert keep(state) is False and keep.is_busy
     for weight in state.model.parameters():
         weight.data.add_(1)  # the next step
     state.progress.step, state.progress.losses = 2, [0.0]
@@ -176,12 +176,12 @@ def test_the_training_goes_on_while_a_checkpoint_is_on_its_way(folder: Path, tmp
 def test_no_more_than_one_checkpoint_waits(folder: Path, tmp_path: Path) -> None:
     store = Slow(str(tmp_path / "store"))
     keep, state = Keeper(store, RUN, TOLD, 2), state_of(folder, stepped=True)
-    keep.keep(state)
+    keep(state)
     n_copies = len(keep.copies)
     threading.Timer(0.3, store.go.set).start()
     began = time.monotonic()
     state.progress.step = 2
-    keep.keep(state)
+    keep(state)
     assert time.monotonic() - began > 0.25, "the second one waits for the first"
     keep.close()
     assert len(keep.copies) == n_copies and [each.facts["step"] for each, _ in whole_checkpoints(store, RUN)] == [2, 1]
@@ -193,11 +193,11 @@ def test_a_machine_that_is_taken_away_waits_for_its_checkpoint_only_so_long(
     monkeypatch.setattr(keeper, "GRACE", 0.2)
     store = Slow(str(tmp_path / "store"))
     keep, state = Keeper(store, RUN, TOLD, 2), state_of(folder, stepped=True)
-    assert keep.keep(state, wait=True) is False, "it does not fit"
-    assert keep.keep(state, wait=True) is False, "the one before is still on its way"
+    assert keep(state, wait=True) is False, "it does not fit"
+    assert keep(state, wait=True) is False, "the one before is still on its way"
     store.go.set()
     keep.close()
-    assert keep.keep(replace(state, progress=Progress(step=2)), wait=True) is True and keep.stored == 2
+    assert keep(replace(state, progress=Progress(step=2)), wait=True) is True and keep.stored == 2
 
 
 def test_a_store_that_is_away_for_a_while_costs_no_checkpoint(folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +212,7 @@ def test_a_store_that_is_away_for_a_while_costs_no_checkpoint(folder: Path, stor
 
     monkeypatch.setattr(keeper, "save_checkpoint", now_and_then)
     keep = Keeper(store, RUN, TOLD, 2)
-    assert keep.keep(state_of(folder, stepped=True), wait=True) is True and checkpoints(store) == [1]
+    assert keep(state_of(folder, stepped=True), wait=True) is True and checkpoints(store) == [1]
 
 
 def test_a_checkpoint_that_cannot_be_stored_stops_the_training_with_the_reason(
@@ -223,9 +223,9 @@ def test_a_checkpoint_that_cannot_be_stored_stops_the_training_with_the_reason(
 
     monkeypatch.setattr(keeper, "save_checkpoint", never)
     keep = Keeper(store, RUN, TOLD, 2)
-    assert keep.keep(state_of(folder, stepped=True), wait=True) is False
+    assert keep(state_of(folder, stepped=True), wait=True) is False
     with pytest.raises(StoreError, match=r"^read-only$"):
-        keep.keep(state_of(folder, stepped=True))
+        keep(state_of(folder, stepped=True))
     keep.close()
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from tasks.contracts.errors import TrainingError
+from tasks.model import loop
 from tasks.model.batch import Batch
 from tasks.model.loop import Loop, Moment, train
 from tasks.model.order import batch_numbers
@@ -282,3 +284,28 @@ def test_the_encoders_positions_are_a_formula_and_stay_one(folder: Path, store: 
     before, after = weights(load_whisper(folder, "sv", "cpu")), weights(train_tiny(folder, store, settings())[0])
     still = {name for name, weight in before.items() if torch.equal(weight, after[name])}
     assert still == {"model.encoder.embed_positions.weight"}
+
+
+def test_a_look_does_not_outlast_the_grace_of_a_machine_that_is_taken_away(
+    folder: Path, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked = loop.look
+
+    def long_look(*arguments: object, **options: object) -> dict[str, object]:
+        if long_look.n == 2:  # type: ignore[attr-defined]
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(60)
+        long_look.n += 1  # type: ignore[attr-defined]
+        return looked(*arguments, **options)  # type: ignore[arg-type]
+
+    long_look.n = 0  # type: ignore[attr-defined]
+    whole, _ = train_tiny(folder, Store(f"{store.url}-whole"), settings())
+    monkeypatch.setattr(loop, "look", long_look)
+    began = time.monotonic()
+    with pytest.raises(Stopped, match=r"^asked to stop \(SIGTERM\) after step 4 of 8; its checkpoint is on the store"):
+        train_tiny(folder, store, settings())
+    assert time.monotonic() - began < 30 and max(checkpoints(store)) == 4
+    long_look.n = 5  # type: ignore[attr-defined]
+    again, progress = train_tiny(folder, store, settings())
+    assert [look["step"] for look in progress.history] == [0, 2, 4, 6, 8], "the look that was cut short is taken again"
+    assert same_weights(weights(whole), weights(again))

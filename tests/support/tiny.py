@@ -63,7 +63,7 @@ def train_tiny(
     keeper = Keeper(store, RUN, TOLD, settings.checkpoints.newest)
 
     def keep(state: State, wait: bool) -> bool:
-        stored = keeper.keep(state, True)
+        stored = keeper(state, True)
         if state.progress.step == stop_after:
             raise KeyboardInterrupt
         return stored

@@ -41,7 +41,7 @@ def main(folder: str, root: str, out: str, told: str, stop: str = "-1") -> int:
 
         code = 0
         try:
-            train(whisper, tones(), tones(), section, always_wrong, keeper.keep, take_over, watch)
+            train(whisper, tones(), tones(), section, always_wrong, keeper, take_over, watch)
         except Stopped:
             code = 143
         keeper.close()
