@@ -251,7 +251,7 @@ class Training(Section):
     compile: bool = False
     """Compile the model: a minute or two at the start, faster steps after it"""
     gradient_checkpointing: bool = False
-    """Compute activations twice instead of keeping them: larger batches fit, a step takes a third longer"""
+    """Compute activations twice instead of keeping them: larger batches fit, a step takes a quarter longer"""
     out_of_memory: Literal["stop", "halve"] = "stop"
     """halve: when the GPU's memory does not suffice, go on with half the clips in a pass and twice the passes"""
     evaluate_every: int = Field(200, ge=1)
@@ -269,6 +269,12 @@ class Training(Section):
     def _warmup_ends(self) -> "Training":
         if self.warmup >= self.steps:
             raise ValueError(f"warmup {self.warmup} does not end within steps {self.steps}: all training at a near-zero rate")
+        return self
+
+    @model_validator(mode="after")
+    def _one_way_of_leaving_weights(self) -> "Training":
+        if self.lora.rank and (self.freeze_encoder or self.freeze_layers):
+            raise ValueError("with lora all weights stay as they are; leave out freeze_encoder and freeze_layers")
         return self
 
     def identity(self) -> dict[str, Any]:

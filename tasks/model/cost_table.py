@@ -2,7 +2,7 @@
 
 from math import floor, log10
 
-from tasks.model.cost import KEPT, SLACK, TEXT, Estimate
+from tasks.model.cost import SLACK, TEXT, Estimate, half_of
 
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"), (1, "B"))
 
@@ -25,12 +25,14 @@ def lines(told: Estimate) -> list[str]:
 
 
 def _rows_of_model(told: Estimate) -> list[tuple[str, str]]:
-    on, train, looks = told.device, told.n_seen * told.clip_flops, told.n_looks * told.n_dev * told.look_flops
+    training, on = told.training, told.device
+    train, looks = told.n_seen * told.clip_flops, told.n_looks * told.n_dev * told.look_flops
     fits = f"; {on.name} has {_bytes(on.memory)}, largest batch {told.largest_batch:,}" if on.memory else ""
-    rate, share, kind = (on.bf16, on.bf16_share, "bfloat16") if on.bf16 else (on.fp32, on.fp32_share, "float32")
-    says = "assumed" if on.assumed else "rough"
+    half, says = half_of(on, training.precision), "assumed" if on.assumed else "rough"
+    rate, share = (half, on.half_share) if half else (on.fp32, on.fp32_share)
+    again = f", and {told.again_flops / told.clip_flops:.0%} of it again for gradient checkpointing" if told.again_flops else ""
     return [
-        ("checkpoints", f"{_bytes(told.checkpoint_bytes)} each, at most {min(KEPT, told.n_looks)} on the store"),
+        ("checkpoints", f"{_bytes(told.checkpoint_bytes)} each, at most {training.checkpoints.newest + 1} on the store"),
         ("work", f"training {_two(told.clip_flops / 1e9)} GFLOP a clip, {_two(train / 1e15)} PFLOP in all"),
         ("", f"looks {_two(told.look_flops / 1e9)} GFLOP a clip, {_two(looks / 1e15)} PFLOP in all"),
         ("memory", f"{_bytes(told.memory_bytes)}{fits}"),
@@ -38,9 +40,9 @@ def _rows_of_model(told: Estimate) -> list[tuple[str, str]]:
         (f"time on {on.name}", f"{_time(told.seconds)}, of which evaluation {told.evaluation_share:.0%}"),
         ("", f"training {_time(told.train_seconds)}, looks {_time(told.looks_seconds)}, the test split twice {_time(told.test_seconds)}"),
         *([("price", f"{_two(told.price)} for that time")] if told.price is not None else []),
-        (says, f"training at {share:.0%} of {_two(rate / 1e12)} TFLOP/s ({kind})"),
-        ("", f"evaluation at {on.fp32_share:.0%} of {_two(on.fp32 / 1e12)} TFLOP/s (float32), {on.bandwidth_share:.0%} of "
-             f"{_two(on.bandwidth / 1e9)} GB/s, {on.layer_seconds * 1e3:g} ms a layer and token"),
+        (says, f"training and looks at {share:.0%} of {_two(rate / 1e12)} TFLOP/s ({told.kind}){again}"),
+        ("", f"test scores at {on.fp32_share:.0%} of {_two(on.fp32 / 1e12)} TFLOP/s (float32)"),
+        ("", f"saying a token at {on.bandwidth_share:.0%} of {_two(on.bandwidth / 1e9)} GB/s, {on.layer_seconds * 1e3:g} ms a layer"),
         ("assumed", f"{_two(TEXT)} bytes of text a token, so {_two(told.label_tokens)} tokens a label"),
     ]  # fmt: skip
 

@@ -38,3 +38,10 @@ def test_what_is_wrong_is_refused_with_its_path(tmp_path: Path, text: str, flags
     (tmp_path / "recipe.yaml").write_text(text)
     with pytest.raises(RecipeError, match=message):
         recipe_from(str(tmp_path / "recipe.yaml"), flags)
+
+
+def test_lora_and_frozen_layers_do_not_go_together() -> None:
+    with pytest.raises(
+        RecipeError, match=r"^training: with lora all weights stay as they are; leave out freeze_encoder and freeze_layers$"
+    ):
+        recipe_from("", {"training.lora.rank": 8, "training.freeze_layers": 2})
