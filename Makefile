@@ -1,11 +1,12 @@
 # make demo    set up, and train a small Swedish recogniser from nothing (about three minutes after the installation)
 # make test    set up, and run linters and tests
+# make kill-test   kill trainings a hundred times on each kind of store (about a quarter of an hour)
 PYTHON ?= $(firstword $(foreach each,python3.14 python3.13 python3.12 python3.11 python3,$(shell $(each) -c \
 	'import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] < (3, 15) else None' 2>/dev/null | grep /)))
 STORE ?= $(CURDIR)/store
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps
 
-.PHONY: demo setup test lint format flows requirements clean
+.PHONY: demo setup test kill-test lint format flows requirements clean
 
 demo: .venv/runtime
 	VISKA_STORE=$(STORE) .venv/bin/viska retrain --recipe deployments/recipes/demo.yaml
@@ -14,6 +15,9 @@ setup: .venv/dev
 
 test: .venv/dev
 	.venv/bin/python -m pytest
+
+kill-test: .venv/dev
+	.venv/bin/python benchmarks/kill_train.py
 
 lint: .venv/dev
 	.venv/bin/ruff check flows tasks tests benchmarks docs

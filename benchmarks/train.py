@@ -536,7 +536,7 @@ def _batch(bench: Bench) -> int:
 def _peak(bench: Bench) -> float:
     """Return the device's FLOP/s by its name, 0 if that is not known."""
     words = torch.cuda.get_device_name().replace("-", " ").split() if bench.cuda else ["cpu"]
-    return next((each.bf16 or each.fp32 for name, each in DEVICES.items() if name.split("-")[0].split()[-1] in words), 0.0)
+    return next((each.bf16 or each.fp16 or each.fp32 for name, each in DEVICES.items() if name.split("-")[0].split()[-1] in words), 0.0)
 
 
 def _weights(model: Any) -> torch.Tensor:

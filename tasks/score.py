@@ -43,7 +43,7 @@ def transcribe_split(draft: Draft, model: Artifact, dataset: Artifact, split: st
     return {"split": split, "n_clips": len(rows), "n_capped": n_capped, "decoding": NAME}
 
 
-@step("report", version=2)
+@step("report", version=3)
 def write_report(
     draft: Draft,
     told: dict[str, Any],

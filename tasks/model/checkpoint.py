@@ -89,7 +89,7 @@ class State:
             raise TrainingError(f"{folder}: holds moments of other weights than this model trains; it belongs to another recipe")
         load_weights(self.model, weights, str(folder))
         for name, weight in ours.items():
-            self.optimizer.state[weight] = {what: moments[f"{name}/{what}"].to(weight.device) for what in MOMENTS}
+            self.optimizer.state[weight] = {what: moments[f"{name}/{what}"].to(weight.device, copy=True) for what in MOMENTS}
         self.progress = Progress(**json.loads((folder / PROGRESS).read_text()))
         if self.progress.scaler and self.scaler.is_enabled():
             self.scaler.load_state_dict(self.progress.scaler)

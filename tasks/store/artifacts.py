@@ -60,7 +60,7 @@ class Draft:
     def seal(self, facts: dict[str, Any], made_from: Any = None) -> Artifact:
         """Write the seal, and return the artifact: this one, or the twin's whose seal came first and is whole."""
         path = f"{self.kind}/{self.key}/{SEAL}"
-        facts = json.loads(json.dumps(facts))  # as every later reader gets them: lists for tuples, text for keys
+        facts = json.loads(json.dumps(facts, sort_keys=True))  # as every later reader gets them: lists for tuples, text for keys, in order
         artifact = Artifact(self.kind, self.key, tuple(self.files.values()), facts)
         data = _encode(artifact, made_from)
         try:

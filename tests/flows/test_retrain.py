@@ -231,6 +231,19 @@ def test_training_runs_on_a_machine_that_has_torch_and_transformers_and_little_e
     assert len(list((store / "checkpoint").iterdir())) == 2 and len(weights) == 1  # the same steps, the same weights
 
 
+def test_a_training_begins_with_the_weights_of_an_earlier_one_and_nothing_else_of_it(store: Path) -> None:
+    (key,) = (path.name for path in (store / "checkpoint").iterdir())
+    policy.made.clear()
+    retrain(read_recipe(TINY | {"model": {"kind": "trained", "checkpoint": key}, "store": str(store)}))
+    assert set(made()) == {"model", "checkpoint", "predictions", "report", "page", "models"}, "the data are those that it has"
+    models = [load(Store(str(store)), "model", path.name) for path in (store / "model").iterdir()]
+    (warm,) = (each for each in models if each.facts["name"] == f"checkpoint {key}")
+    before = load(Store(str(store)), "checkpoint", key)
+    assert warm.file("model.safetensors") == before.file("model.safetensors"), "shared, not copied"
+    trained = {path.name for path in (store / "checkpoint").iterdir()} - {key}
+    assert load(Store(str(store)), "checkpoint", trained.pop()).facts["steps"] == 4, "it began at step 0"
+
+
 def test_the_whole_chain_runs_on_a_store_that_is_no_folder() -> None:
     recipe = read_recipe(TINY | {"store": "memory://bucket/viska"})
     for expected in (ALL, {}):

@@ -105,7 +105,8 @@ def test_the_page_opens_offline_and_escapes_what_people_said() -> None:
         "language": "sv",
         "decoding": "greedy",
         "start": {"name": "a new model", "commit": "", "digest": "d"},
-        "checkpoint": dict.fromkeys(("n_parameters", "steps", "n_epochs", "seconds", "best_step", "dev_wer"), 1)
+        "checkpoint": dict.fromkeys(("n_parameters", "steps", "n_epochs", "seconds", "best_step", "dev_wer", "precision"), 1)
+        | {"spent": {"training": 0.9, "looks": 0.1}, "gpu_hours": 2.5}
         | {"device": "cpu", "digest": "e"},
         "dataset": {"splits": SPLITS, "hours": SPLITS, "n_rejected": 0, "rejected": {}, "digest": "f", "n_speakers": {"test": 1},
                     "leaks": [], "corpora": [corpus]},
