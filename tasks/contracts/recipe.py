@@ -254,7 +254,7 @@ class Training(Section):
     """Compute activations twice instead of keeping them: larger batches fit, a step takes a quarter longer"""
     out_of_memory: Literal["stop", "halve"] = "stop"
     """halve: when the GPU's memory does not suffice, go on with half the clips in a pass and twice the passes"""
-    evaluate_every: int = Field(200, ge=1)
+    evaluate_every: int = Field(250, ge=1)
     """Steps between looks at the dev split; a checkpoint is kept at each"""
     dev_clips: int = Field(200, ge=1, le=100_000)
     """Dev clips transcribed at each look, drawn by the seed"""

@@ -22,6 +22,7 @@ TEXT = 3.0  # bytes of UTF-8 a token; 2.4 to 6.0 with Whisper's tokenizer, 3.3 f
 PREFIX = 4  # tokens before the words
 SPECIAL = 1_608  # tokens of a new tokenizer beside its vocabulary
 LONGEST = 1.5  # the longest label of a batch over the mean one
+WIDER = 8  # times the clips of a training's pass in one of a look, as in tasks/model/look.py
 LONGER, MORE = 1.5, 8  # what may be said in a look, as in tasks/model/look.py: times the longest label, and tokens on top
 DTYPES = {"float16": 2, "float32": 4}  # bytes
 SLACK = 1e9  # bytes that CUDA and the allocator take for themselves; assumed
@@ -506,7 +507,7 @@ def _of_model(data: Estimate, config: Config, device: Device, scoring: Scoring, 
     clip_flops, again = train_flops(config, n_tokens["train"], training), 0.0
     if training.gradient_checkpointing:
         again = again_flops(config, n_tokens["train"], training)
-    look = look_seconds(config, device, data.n_dev, n_tokens["dev"], training.batch, autocast)
+    look = look_seconds(config, device, data.n_dev, n_tokens["dev"], WIDER * training.batch, autocast)
     n_test = data.counts["test"].n_clips
     before = config.max_tokens if config.is_new else n_tokens["test"]
     test = sum(hear_seconds(config, device, n_test, each, scoring.batch) for each in (before, n_tokens["test"]))

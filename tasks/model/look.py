@@ -25,6 +25,7 @@ from tasks.model.tokens import for_generate, label_ids, prefix_ids, token_of
 from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
 
+WIDER = 8  # times the clips of a training's pass: nothing is kept for a backward pass, and a token costs a batch little more than a clip
 LONGER, MORE = 1.5, 8  # times the tokens of a batch's longest reference, and tokens on top: what may be said
 DECODING_CHECK = 16  # dev clips below which next tokens and WER are not compared
 MANY = 0.1  # share of the clips from which on a cause can be the one
@@ -48,7 +49,7 @@ def look(
     Args:
         whisper: the model.
         dev: the clips, at least one.
-        batch: clips in a forward pass.
+        batch: clips in a forward pass of the training; here there are WIDER times as many.
         wer: word error rate of (references, hypotheses).
         autocast: a type for the arithmetic; None: float32.
         show: clips of which the words are returned, the first ones.
@@ -58,7 +59,7 @@ def look(
         `dev_explained`, wrong next tokens over words; `n_capped`, outputs that were cut off; `samples`, of `id`, `reference`, `hypothesis`;
         and `causes`, only if the model knows the words and does not say them.
     """
-    batches = longest_first(dev, batch)
+    batches = longest_first(dev, WIDER * batch)
     with _evaluating(whisper.model), in_precision(whisper, autocast):
         mine = list(enumerate(batches))[rank() :: world()]
         parts = _of_all({place: _look_at(whisper, [dev[number] for number in numbers], autocast) for place, numbers in mine})

@@ -148,7 +148,7 @@ def test_a_look_costs_reading_and_saying_and_hears_each_clip_once(tmp_path: Path
     whisper = load_whisper(new_folder(tmp_path, decoder_layers=2, max_tokens=max_tokens), "sv", "cpu")
     whisper.model.generation_config.suppress_tokens = [whisper.tokenizer.eos_token_id]  # it never ends
     config = config_of(Pretrained(name=str(tmp_path)))
-    assert config is not None and (cost.LONGER, cost.MORE) == (look.LONGER, look.MORE)
+    assert config is not None and (cost.LONGER, cost.MORE, cost.WIDER) == (look.LONGER, look.MORE, look.WIDER)
     clips = [tones()[0]] * 4
     n_tokens = len(label_ids(whisper.tokenizer, whisper.prefix, clips[0].text)) - 1
     with FlopCounterMode(display=False) as counter:
@@ -240,6 +240,13 @@ def test_the_seed_labs_settings_spend_most_of_the_time_on_evaluation() -> None:
     better = lab(training={"dev_clips": enough})
     assert better.looks_seconds / (better.looks_seconds + better.train_seconds) == pytest.approx(0.1, abs=0.01)
     assert not any("evaluation" in each for each in better.warnings)
+
+
+@pytest.mark.parametrize("device", ["T4", "L4", "A100-80", "H100"])
+@pytest.mark.parametrize("size", ["small", "medium", "large-v3-turbo"])
+def test_by_default_looks_take_at_most_a_tenth_of_the_training(size: str, device: str) -> None:
+    told = lab(config=named(size), device=device, training=vars(Training()))
+    assert told.looks_seconds / (told.looks_seconds + told.train_seconds) < 0.1
 
 
 def test_a_batch_that_does_not_fit_names_the_largest_that_does() -> None:
@@ -370,8 +377,8 @@ def test_the_table_fits_a_terminal_and_marks_what_is_assumed() -> None:
     assert table[0] == "model        openai/whisper-small: 240 million weights, 240 million of them trained"
     assert "store        recordings 1.3 GB, FLAC 2.0 GB, features 1.8 GB" in table
     assert "             64,000 clips, 3.5 epochs" in table
-    assert "time on T4   3.1 h, of which evaluation 64%" in table
-    assert "price        1.1 for that time" in table and told.price == pytest.approx(0.35 * told.seconds / 3600)
+    assert "time on T4   2.5 h, of which evaluation 56%" in table
+    assert "price        0.89 for that time" in table and told.price == pytest.approx(0.35 * told.seconds / 3600)
     assert "assumed      training and looks at 30% of 65 TFLOP/s (float16)" in table
     assert "             test scores at 50% of 8.1 TFLOP/s (float32)" in table
     assert "checkpoints  2.9 GB each, at most 3 on the store" in table

@@ -19,6 +19,7 @@ from tasks.audio.decode import decode
 from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
 from tasks.contracts.errors import TrainingError
+from tasks.model import look as looks
 from tasks.model.batch import pad_features
 from tasks.model.generate import encode, hear, hear_all, put_into_words
 from tasks.model.look import DECODING_CHECK, likely_causes, look, refuse_disagreement
@@ -45,6 +46,11 @@ def words_wrong(references: list[str], hypotheses: list[str]) -> float:
 
 def labels_of(whisper: Whisper, dev: list[Example]) -> list[list[int]]:
     return [label_ids(whisper.tokenizer, whisper.prefix, each.text) for each in dev]
+
+
+@pytest.fixture(autouse=True)
+def _batches_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(looks, "WIDER", 1)  # or all these clips would be one batch
 
 
 @pytest.fixture(scope="module")
