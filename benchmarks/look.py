@@ -26,10 +26,10 @@ from torch.nn.functional import cross_entropy
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from tasks.model.batch import IGNORED, collate, pad_features
+from tasks.model.batch import collate, pad_features
 from tasks.model.cost import OPENAI
 from tasks.model.generate import encode, longest_first, put_into_words
-from tasks.model.lessons import lesson_of
+from tasks.model.lessons import IGNORED, lesson_of
 from tasks.model.look import look
 from tasks.model.shape import Shape
 from tasks.model.tokens import label_ids, prefix_ids, train_tokenizer

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 KIND = "training"
 MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # of AdamW; a fused one wants its steps beside the weights
 WEIGHTS, OPTIMIZER, PROGRESS = "model.safetensors", "optimizer.safetensors", "progress.json"
-MAY_DIFFER = ("steps", "extend", "patience", "evaluate_every", "dev_clips", "out_of_memory")  # in a training that is extended
+MAY_DIFFER = ("steps", "extend", "patience", "evaluate_every", "out_of_memory")  # in a training that is extended
 
 
 @dataclass
@@ -124,7 +124,7 @@ def save_checkpoint(
         with draft.staged(name) as path:
             save_file({each: tensor.contiguous() for each, tensor in tensors.items()}, path)
     draft.write(PROGRESS, json.dumps(asdict(progress)).encode())
-    draft.seal({"step": progress.step, "best_step": progress.best_step}, told)
+    draft.seal({"step": progress.step, "best_step": progress.best_step}, told, anew=True)  # it may have been kept before its look
     _forget(store, run, progress, newest)
 
 
@@ -169,7 +169,7 @@ def extend(store: Store, other: str, run: str, told: Any) -> None:
     """Take the newest and the best checkpoint of another training as the first ones of this one; their files are shared, not copied.
 
     Raises:
-        TrainingError: if the other has no whole checkpoint, or differs in more than how long it goes on.
+        TrainingError: if the other has no whole checkpoint, differs in more than how long it goes on, or went as far already.
     """
     if next(whole_checkpoints(store, run), None):
         return
@@ -179,12 +179,18 @@ def extend(store: Store, other: str, run: str, told: Any) -> None:
             f"training.extend {other}: {store.uri(KIND)} has no whole checkpoint of it; give the key of a training of this store"
         )
     refuse_differences(store, newest[0], told, MAY_DIFFER)
-    for step in sorted({newest[0].facts["best_step"] or newest[0].facts["step"], newest[0].facts["step"]}):
+    last = newest[0].facts["step"]
+    if last >= told.get("training", {}).get("steps", last + 1):
+        raise TrainingError(f"training.extend {other}: it has gone {last} steps; set training.steps above that")
+    for step in sorted({newest[0].facts["best_step"] or last, last}):
         checkpoint = find(store, KIND, f"{other}/{step:08d}")
         assert checkpoint is not None, "found above"
         draft = Draft(store, KIND, f"{run}/{step:08d}")
         for file in checkpoint.files:
             draft.adopt(file)
+        if step == last:  # its patience begins anew, or one that stopped early would stop at once
+            progress = json.loads((newest[1] / PROGRESS).read_text()) | {"n_looks_since": 0}
+            draft.write(PROGRESS, json.dumps(progress).encode())
         draft.seal(checkpoint.facts, told)
 
 

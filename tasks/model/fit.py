@@ -73,8 +73,11 @@ def fit(
                 if settings.extend:
                     extend(store, settings.extend, run, told)
                 resume(store, run, state, told)
-            if as_first_says(state.progress.step) and rank():
+            step = as_first_says(state.progress.step)
+            if step and rank():
                 resume(store, run, state, told)
+            if state.progress.step != step:
+                raise OSError(f"process {rank()} found the training at step {state.progress.step}, process 0 at {step}: run again")
 
         try:
             progress = train(whisper, clips, _dev(dev, settings), settings, wer, keeper, take_over, watch if rank() == 0 else None)

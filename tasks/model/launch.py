@@ -4,9 +4,12 @@
 """
 
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -22,8 +25,9 @@ from tasks.store.artifacts import Draft
 if TYPE_CHECKING:
     from tasks.contracts.recipe import Training
 
-SETTINGS, MOMENTS, OUTCOME = "settings.json", "moments.jsonl", "outcome.json"
+SETTINGS, MOMENTS, OUTCOME, WATCHER = "settings.json", "moments.jsonl", "outcome.json", "watcher.pid"
 PAUSE = 0.2  # seconds between two looks at what the processes say
+ORPHANED = 2.0  # seconds between two looks whether the one that watches is alive
 
 
 def fit_on_all(
@@ -39,6 +43,7 @@ def fit_on_all(
     with tempfile.TemporaryDirectory() as folder, deferred() as stop:
         place = Path(folder)
         (place / SETTINGS).write_text(json.dumps(training.model_dump(mode="json") | {"language": language}))
+        (place / WATCHER).write_text(str(os.getpid()))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(n_processes), "-m", "tasks.model"]
         process = subprocess.Popen([*command, draft.store.url, start.key, dataset.key, str(place / SETTINGS), draft.key, folder],
                                    process_group=0)  # fmt: skip  # Ctrl-C comes to them through this process alone
@@ -66,6 +71,9 @@ def fit_on_all(
         raise Stopped(outcome["stopped"])
     if "refused" in outcome:
         raise TrainingError(outcome["refused"])
+    if "facts" not in outcome and stop.signal:  # no accident, which would be tried again
+        name = signal.Signals(stop.signal).name
+        raise Stopped(f"asked to stop ({name}); its processes ended before they could say what they kept; run again to go on")
     if "facts" not in outcome:
         raise RuntimeError(
             f"the {n_processes} processes of the training ended with code {process.returncode}; their lines are in the log above"
@@ -81,6 +89,7 @@ class Telling:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        threading.Thread(target=_end_with, args=(int((folder / WATCHER).read_text()),), name="watcher", daemon=True).start()
 
     def __call__(self, moment: Moment) -> None:
         """Tell a moment."""
@@ -96,6 +105,16 @@ class Telling:
             return
 
 
+def _end_with(watcher: int) -> None:
+    """Ask this process to stop when the one that watches is gone: the next attempt wants the GPUs, and the store."""
+    while True:
+        time.sleep(ORPHANED)
+        try:
+            os.kill(watcher, 0)
+        except OSError:
+            return os.kill(os.getpid(), signal.SIGTERM)
+
+
 def _moments(path: Path) -> Iterator[Moment | None]:
     """Yield what is told, and None where there is nothing new yet."""
     while not path.exists():
@@ -108,5 +127,5 @@ def _moments(path: Path) -> Iterator[Moment | None]:
                 yield None
                 continue
             told = json.loads(line)
-            yield Moment(**told | {"clips": tuple(told["clips"])})
+            yield Moment(**told | {"clips": tuple(told["clips"]), "memory": tuple(told["memory"] or ()) or None})
             line = ""

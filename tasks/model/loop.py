@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
+from transformers import DynamicCache, EncoderDecoderCache
 
 from tasks.contracts.errors import TrainingError
 from tasks.model.batch import Batch
@@ -59,6 +60,7 @@ class Moment:
     n_clips: int  # learnt in this attempt
     n_steps: int  # of this attempt
     look: dict[str, Any] | None = None  # of the dev split, if there was one after this step
+    memory: tuple[int, int] | None = None  # bytes of the GPU that were taken at most, and that it has
 
     @property
     def left(self) -> float:
@@ -148,6 +150,9 @@ class Loop:
                     if self._is_look_due():
                         self._look(stop)
                     if progress.step >= settings.steps or (settings.patience and progress.n_looks_since >= settings.patience):
+                        self.asked = self.asked or (stop.signal if world() == 1 else 0)
+                        if self.asked:  # while the last state was handed over: nothing that follows may begin
+                            self._stop()
                         return
                     self._learn(next(steps), stop.signal)
                     if self.asked:
@@ -168,7 +173,8 @@ class Loop:
         n_tokens: Any = step.n_tokens
         told = None
         if world() > 1:
-            told = add_up(torch.tensor([step.n_tokens, asked > 0], device=self.device))
+            mine = torch.tensor([step.n_tokens, asked > 0])
+            told = add_up((mine.pin_memory() if self.device.type == "cuda" else mine).to(self.device, non_blocking=True))
             n_tokens = told[0]
         for group in state.optimizer.param_groups:
             group["lr"] = learning_rate(step.number, settings)
@@ -182,7 +188,7 @@ class Loop:
         self._move(loss)
         state.progress.step += 1
         self.n_clips += settings.batch * settings.accumulate
-        self.unread.append(_Unread(step, loss, told))
+        self.unread.append(_Unread(step, *_on_its_way(loss, told)))
         self.is_whole = True
         self._read(self.lag)
         self.asked = self.asked or (asked if world() == 1 else 0)
@@ -205,8 +211,11 @@ class Loop:
 
     def _loss(self, batch: Batch) -> torch.Tensor:
         """Return the summed cross-entropy of a batch."""
+        inputs = {"input_features": batch.features(), "decoder_input_ids": batch.inputs, "use_cache": False}
+        if not self.settings.compile:  # without an empty cache transformers looks for packed sequences, and waits for the GPU to see them
+            inputs["past_key_values"] = EncoderDecoderCache(DynamicCache(), DynamicCache())
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None):
-            logits = self.forward(input_features=batch.features(), decoder_input_ids=batch.inputs, use_cache=False).logits
+            logits = self.forward(**inputs).logits
         return cross_entropy(logits.float().flatten(0, 1), batch.labels.flatten(), ignore_index=IGNORED, reduction="sum")
 
     def _move(self, loss: torch.Tensor) -> None:
@@ -231,7 +240,9 @@ class Loop:
         """
         progress, settings = self.state.progress, self.settings
         while len(self.unread) > most:
-            step, value, told = self.unread.popleft()
+            step, value, told, is_there = self.unread.popleft()
+            if is_there:
+                is_there.synchronize()  # of that step alone: reading from the GPU would wait for all that is queued there
             loss = float(value)
             if not math.isfinite(loss):
                 self.is_whole = False
@@ -255,6 +266,8 @@ class Loop:
     def _look(self, stop: Stop) -> None:
         """Look at the dev split, note what was seen, and keep the state."""
         self._read()
+        if world() > 1 and self.state.progress.step > self.kept:  # a look of several cannot be cut short: let it cost itself alone
+            self._keep()
         self._spend("training")
         progress, scaler = self.state.progress, self.state.scaler
         if scaler.is_enabled() and scaler.get_scale() < SMALLEST_SCALE:
@@ -262,7 +275,7 @@ class Loop:
                 f"step {progress.step}: float16 gradients overflow at any scale; training.precision fp32, or lower training.learning_rate"
             )
         with stop.at_once() if world() == 1 else nullcontext():  # processes that look together have to end it together
-            seen = look(self.whisper, self.dev, self.settings.batch, self.wer, autocast=self.dtype)
+            seen = look(self.whisper, self.dev, max(1, self.settings.batch >> progress.n_halved), self.wer, autocast=self.dtype)
         self._spend("looks")
         progress.enter(seen)
         newest = progress.history[-1]
@@ -280,13 +293,20 @@ class Loop:
         now = time.monotonic()
         learning = self.trained + (now - self.spent_at)
         return Moment(step, self.settings.steps, loss, rate, clips, now - self.began, self.feed.stalled, learning, self.n_clips,
-                      step - self.first, seen)  # fmt: skip
+                      step - self.first, seen, self._memory())  # fmt: skip
+
+    def _memory(self) -> tuple[int, int] | None:
+        if self.device.type != "cuda":
+            return None
+        return torch.cuda.max_memory_allocated(self.device), torch.cuda.get_device_properties(self.device).total_memory
 
     def _is_checkpoint_due(self) -> bool:
         """Say whether so much work is unsaved that it should not be lost; the clock of process 0 counts."""
         minutes = self.settings.checkpoints.minutes
         due = bool(minutes) and rank() == 0 and time.monotonic() - self.kept_at > 60 * minutes
-        return due and not getattr(self.keep, "is_busy", False)  # a slow store makes them rarer, it does not make the training wait
+        return (
+            due and not self._is_look_due() and not getattr(self.keep, "is_busy", False)
+        )  # a slow store makes them rarer, it does not make the training wait
 
     def _keep(self, wait: bool = False) -> bool:
         """Hand the state to the one who stores it; say whether it is stored, if told to wait for that."""
@@ -337,6 +357,20 @@ class _Unread(NamedTuple):
     step: Step
     loss: torch.Tensor
     told: torch.Tensor | None  # what all processes said: labels, and whether to stop
+    is_there: torch.cuda.Event | None  # both have come from the GPU
+
+
+def _on_its_way(loss: torch.Tensor, told: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None, torch.cuda.Event | None]:
+    """Return what the host will read, on its way from the GPU, and what says that it has come."""
+    if not loss.is_cuda:
+        return loss, told, None
+
+    def copied(tensor: torch.Tensor) -> torch.Tensor:
+        return torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True).copy_(tensor, non_blocking=True)
+
+    ours, theirs, is_there = copied(loss), None if told is None else copied(told), torch.cuda.Event()  # type: ignore[no-untyped-call]
+    is_there.record()
+    return ours, theirs, is_there
 
 
 def _out_of_memory(step: int, settings: "Training", told: str, error: BaseException) -> TrainingError:
@@ -353,7 +387,10 @@ def _wrap(model: Any, settings: "Training") -> Any:
     forward = model
     if world() > 1:
         forward = DistributedDataParallel(model, device_ids=[model.device.index] if model.device.type == "cuda" else None)
-    return torch.compile(forward, dynamic=False) if settings.compile else forward
+    if settings.compile:
+        torch._dynamo.config.recompile_limit = 64  # a shape for each bucket of label lengths, not eight of them
+        forward = torch.compile(forward, dynamic=False)
+    return forward
 
 
 def _cut(batch: Batch, n_times: int) -> list[Batch]:

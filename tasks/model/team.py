@@ -6,12 +6,14 @@ Started by torchrun (`python -m torch.distributed.run --nproc-per-node 2 -m task
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 
 T = TypeVar("T")
+PATIENCE = timedelta(hours=2)  # in which the others wait for process 0, which waits for the store
 
 
 @contextmanager
@@ -23,11 +25,9 @@ def team() -> Iterator[str]:
         return
     if cuda:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
-    dist.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
-    finally:
-        dist.destroy_process_group()
+    dist.init_process_group("nccl" if cuda else "gloo", timeout=PATIENCE)
+    yield f"cuda:{os.environ['LOCAL_RANK']}" if cuda else "cpu"
+    dist.destroy_process_group()  # not after an error: the others may be waiting for this one, and it for them; torchrun ends them
 
 
 def rank() -> int:

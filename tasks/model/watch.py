@@ -4,7 +4,6 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-import torch
 from tqdm import tqdm
 
 from tasks.model.loop import Moment
@@ -53,9 +52,9 @@ def describe(moment: Moment) -> dict[str, str]:
         "waiting for clips": f"{moment.stalled / max(moment.seconds, 1e-9):.1%} of the time",
         "left": _time(moment.left),
     }
-    if torch.cuda.is_available():
-        _, whole = torch.cuda.mem_get_info()
-        told["GPU memory"] = f"{torch.cuda.max_memory_allocated() / 1e9:.1f} of {whole / 1e9:.1f} GB at most"
+    if moment.memory:
+        most, whole = (each / 1e9 for each in moment.memory)
+        told["GPU memory"] = f"{most:.1f} of {whole:.1f} GB at most"
     return told
 
 

@@ -57,12 +57,18 @@ class Draft:
         """Take in a file that another sealed artifact of this store holds already: objects never change, so one copy serves both."""
         self.files[file.name] = file
 
-    def seal(self, facts: dict[str, Any], made_from: Any = None) -> Artifact:
-        """Write the seal, and return the artifact: this one, or the twin's whose seal came first and is whole."""
+    def seal(self, facts: dict[str, Any], made_from: Any = None, anew: bool = False) -> Artifact:
+        """Write the seal, and return the artifact: this one, or the twin's whose seal came first and is whole.
+
+        `anew`: this one in any case; of what has one writer, and a newer state each time.
+        """
         path = f"{self.kind}/{self.key}/{SEAL}"
         facts = json.loads(json.dumps(facts, sort_keys=True))  # as every later reader gets them: lists for tuples, text for keys, in order
         artifact = Artifact(self.kind, self.key, tuple(self.files.values()), facts)
         data = _encode(artifact, made_from)
+        if anew:
+            self.store.replace(path, data)
+            return artifact
         try:
             self.store.create(path, data)
             return artifact

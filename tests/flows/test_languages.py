@@ -20,7 +20,8 @@ from flows.train import train
 from tasks import policy
 from tasks.contracts.errors import ModelError
 from tasks.contracts.recipe import Recipe, read_recipe
-from tasks.model.loop import _labels, batch_numbers
+from tasks.model.lessons import Lessons
+from tasks.model.order import batch_numbers
 from tasks.model.transcribe import open_model, transcribe
 from tasks.model.whisper import Whisper, load_whisper
 from tasks.shards.dataset import Split, open_split
@@ -149,8 +150,9 @@ def test_labels_begin_with_the_token(pages: dict[tuple[str, str], Path], here: P
 def _prefixes(whisper: Whisper, clips: Split) -> dict[str, set[str]]:
     """Return the languages in the labels of each part, from where the loop takes them."""
     found: dict[str, set[str]] = {}
-    for id, label in zip(clips.ids, _labels(whisper, clips), strict=True):
-        start, language, *rest = whisper.tokenizer.convert_ids_to_tokens(label[:4])
+    lessons = Lessons(whisper, clips, read_recipe({}).training)
+    for number, id in enumerate(clips.ids):
+        start, language, *rest = whisper.tokenizer.convert_ids_to_tokens(lessons.lesson(number, 0, 0).inputs[:4])
         assert (start, *rest) == ("<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>")
         found.setdefault(id.split("/")[0], set()).add(language.strip("<|>"))
     return found

@@ -136,6 +136,31 @@ def test_a_training_can_be_extended_by_more_steps_and_nothing_else(folder: Path,
         extend(store, "gone", "longest", longer)
 
 
+def test_patience_begins_anew_when_a_training_is_extended(folder: Path, store: Store) -> None:
+    rates = iter([1.0, 0.9, 0.95, 0.95])
+    _, progress = train_tiny(folder, store, settings(steps=20, patience=2), wer=lambda *_: next(rates))
+    assert progress.step == 6 and progress.n_looks_since == 2
+    longer = {"training": {"seed": 1, "steps": 30, "extend": RUN}, "data": "six tones"}
+    extend(store, RUN, "longer", longer)
+    state = state_of(folder)
+    resume(store, "longer", state, longer)
+    assert (state.progress.step, state.progress.n_looks_since, state.progress.best_step) == (6, 0, 2)
+    with pytest.raises(TrainingError, match=r"^training\.extend tiny: it has gone 6 steps; set training\.steps above that$"):
+        extend(store, RUN, "shorter", {**longer, "training": {"seed": 1, "steps": 6, "extend": RUN}})
+
+
+def test_a_state_kept_again_with_its_look_takes_the_place_of_the_one_without(folder: Path, store: Store) -> None:
+    keep, state = Keeper(store, RUN, TOLD, 2), state_of(folder, stepped=True)
+    assert keep(state, wait=True)
+    state.progress.best_step, state.progress.best_wer = 1, 0.5
+    assert keep(state, wait=True)
+    newest, place = next(whole_checkpoints(store, RUN))
+    assert newest.facts == {"step": 1, "best_step": 1}
+    again = state_of(folder)
+    again.load(place)
+    assert again.progress.best_wer == 0.5
+
+
 def test_an_extended_training_ends_as_one_that_was_long_from_the_start(folder: Path, store: Store) -> None:
     section = settings(schedule="constant")
     train_tiny(folder, store, section)

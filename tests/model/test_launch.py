@@ -2,6 +2,7 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,12 @@ def test_asked_to_stop_they_keep_what_they_learnt(prepared: tuple[Store, Artifac
         launch(prepared, "d" * 24, press, steps=3000, evaluate_every=1000)
     store = prepared[0]
     assert store.names(f"training/{'d' * 24}")
+
+
+def test_asked_to_stop_before_they_have_begun_is_no_accident(prepared: tuple[Store, Artifact, Artifact]) -> None:
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    with pytest.raises(Stopped, match=r"^asked to stop \(SIGTERM\); its processes ended before they could say what they kept"):
+        launch(prepared, "9" * 24)
 
 
 def test_extending_and_what_differs(prepared: tuple[Store, Artifact, Artifact]) -> None:

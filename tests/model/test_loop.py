@@ -309,3 +309,14 @@ def test_a_look_does_not_outlast_the_grace_of_a_machine_that_is_taken_away(
     again, progress = train_tiny(folder, store, settings())
     assert [look["step"] for look in progress.history] == [0, 2, 4, 6, 8], "the look that was cut short is taken again"
     assert same_weights(weights(whole), weights(again))
+
+
+def test_asked_to_stop_while_the_last_state_is_stored_nothing_that_follows_begins(folder: Path, store: Store) -> None:
+    def press(moment: Moment) -> None:
+        if moment.step == 8 and moment.look:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match=r"after step 8 of 8; its checkpoint is on the store"):
+        train_tiny(folder, store, settings(), watch=press)
+    _, progress = train_tiny(folder, store, settings())
+    assert progress.step == 8 and len(progress.history) == 5
