@@ -18,6 +18,7 @@ from tasks.contracts.errors import AudioError
 N_FFT = 400  # samples, 25 ms
 HOP = 160  # samples, 10 ms
 EDGE = N_FFT // 2  # samples that a frame reaches to each side of its centre
+LEAST = 64  # frames that are transformed; below 12, MKL multiplies matrices in another order on some processors, and a last bit differs
 FLOOR = 1e-10  # power below this is silence
 RANGE = 8.0  # decades kept below the loudest bin
 
@@ -45,7 +46,7 @@ def log_mel(samples: np.ndarray, n_mels: int, window: int) -> tuple[np.ndarray, 
 
     # A frame reaches EDGE samples to each side of its centre: beyond that many zeros nothing but zeros is heard. At the very
     # end of the window the transform mirrors the sound itself, as the extractor's does.
-    heard = min(_whole_hops(samples.size) + 2 * N_FFT, window)
+    heard = min(max(_whole_hops(samples.size) + 2 * N_FFT, LEAST * HOP), window)
     padded = np.zeros(heard + N_FFT, dtype=np.float32)
     padded[EDGE : EDGE + samples.size] = samples
     padded[:EDGE] = padded[2 * EDGE : EDGE : -1]  # mirrored at both ends as torch's centred transform does, at a third of its cost
