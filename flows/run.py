@@ -58,6 +58,8 @@ def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterat
     root = store_of(recipe)
     if name == "prepare":
         yield from _describe_data(root, sealed(root, "dataset", result[1]))
+    if name == "train":
+        yield f"key     {result[0]}, in the store {root}"
     if name in ("train", "retrain"):
         yield from _describe_scores(root, sealed(root, "report", result[-1]))
     if name in ("release", "retrain"):

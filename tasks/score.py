@@ -72,7 +72,7 @@ def write_report(
         "language": told["language"],
         "decoding": NAME,
         "start": {"name": start.facts["name"], "commit": start.facts["commit"], "digest": start.digest},
-        "checkpoint": checkpoint.facts | {"digest": checkpoint.digest},
+        "checkpoint": checkpoint.facts | {"digest": checkpoint.digest, "key": checkpoint.key},
         "dataset": {key: dataset.facts[key] for key in DATA_FACTS} | describe_clips(clips) | {"digest": data},
         "test": {"name": told["splits"]["frozen"] or told["name"], "n_clips": frozen},
         "history": from_lines(fetch_file(store, checkpoint.file(HISTORY)).read_bytes()),

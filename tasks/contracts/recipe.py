@@ -136,7 +136,7 @@ class Trained(Section, title="Warm start"):
 
     kind: Literal["trained"] = "trained"
     checkpoint: str = Field(pattern=r"^[0-9a-f]{24}$")
-    """Key of the sealed checkpoint, as the report and `checkpoint/` of the store name it"""
+    """Key of the sealed checkpoint, as `viska train` prints it, and the report"""
 
 
 Model = Annotated[Pretrained | Scratch | Trained, Field(discriminator="kind")]
@@ -262,7 +262,7 @@ class Training(Section):
     """Stop after so many looks without a better dev WER; 0: never"""
     checkpoints: Checkpoints = Checkpoints()
     extend: str = Field("", pattern=r"^([0-9a-f]{24})?$")
-    """Key of a training of this store to go on with for more steps; data, model and all else must be as they were"""
+    """Key of a training of this store, as `viska train` prints it, to go on with for more steps; all else must be as it was"""
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")

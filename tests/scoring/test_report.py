@@ -107,7 +107,7 @@ def test_the_page_opens_offline_and_escapes_what_people_said() -> None:
         "start": {"name": "a new model", "commit": "", "digest": "d"},
         "checkpoint": dict.fromkeys(("n_parameters", "steps", "n_epochs", "seconds", "best_step", "dev_wer", "precision"), 1)
         | {"spent": {"training": 0.9, "looks": 0.1}, "gpu_hours": 2.5}
-        | {"device": "cpu", "digest": "e"},
+        | {"device": "cpu", "digest": "e", "key": "k"},
         "dataset": {"splits": SPLITS, "hours": SPLITS, "n_rejected": 0, "rejected": {}, "digest": "f", "n_speakers": {"test": 1},
                     "leaks": [], "corpora": [corpus]},
         "test": {"name": "x", "n_clips": 1},
