@@ -26,9 +26,9 @@ from torch.nn.functional import cross_entropy
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutput
 
-from tasks.model.batch import collate, pad_features
+from tasks.model.batch import collate
 from tasks.model.cost import OPENAI
-from tasks.model.generate import encode, longest_first, put_into_words
+from tasks.model.generate import encode, longest_first, pad_features, put_into_words
 from tasks.model.lessons import IGNORED, lesson_of
 from tasks.model.look import look
 from tasks.model.shape import Shape

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 SPACES = "spaces"
 
 
-@step("space", version=1)
+@step("space", version=2)
 def compose_space(draft: Draft, name: str, language: str) -> dict[str, Any]:
     """Put together the app: its code, the code it needs of ours, its requirements and its own card."""
     for path, data in space_files(name, language).items():

@@ -15,9 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from tasks.audio.log_mel import restore
 from tasks.model.lessons import IGNORED, Lesson
-from tasks.shards.format import Example
 
 TENSORS = ("frames", "lengths", "fills", "blanks", "inputs", "labels")  # of a batch
 
@@ -95,11 +93,6 @@ def collate(lessons: Sequence[Lesson], n_frames: int, pad: int, multiple: int = 
         lessons[0].features.shape[0],
         n_frames,
     )
-
-
-def pad_features(examples: Sequence[Example], n_frames: int) -> torch.Tensor:
-    """Return [n_clips, n_mels, n_frames]: each clip's frames, and its own fill value behind them (0 would be a loud sound)."""
-    return torch.from_numpy(np.stack([restore(each.features, each.fill, n_frames) for each in examples]))
 
 
 def put_blanks(features: torch.Tensor, lengths: torch.Tensor, blanks: torch.Tensor) -> torch.Tensor:

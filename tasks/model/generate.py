@@ -6,12 +6,13 @@ transformers' own `generate` gives the same ids, but it drops a clip in which it
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import StaticLayer
 from transformers.modeling_outputs import BaseModelOutput
 
-from tasks.model.batch import pad_features
+from tasks.audio.log_mel import restore
 from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
 
@@ -111,6 +112,11 @@ def score_next(whisper: Whisper, encoded: Encoded, inputs: torch.Tensor, cache: 
 def in_precision(whisper: Whisper, autocast: torch.dtype | None) -> torch.autocast:
     """Return a context of this arithmetic, float32 if it is None. While one is open, each weight that is trained is cast only once."""
     return torch.autocast(whisper.model.device.type, autocast, enabled=autocast is not None)
+
+
+def pad_features(examples: Sequence[Example], n_frames: int) -> torch.Tensor:
+    """Return [n_clips, n_mels, n_frames]: each clip's frames, and its own fill value behind them (0 would be a loud sound)."""
+    return torch.from_numpy(np.stack([restore(each.features, each.fill, n_frames) for each in examples]))
 
 
 def hear_all(whisper: Whisper, examples: Sequence[Example], batch: int) -> Iterator[tuple[int, Heard]]:

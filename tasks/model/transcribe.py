@@ -17,8 +17,7 @@ from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
 from tasks.contracts.errors import ModelError
 from tasks.contracts.languages import LANGUAGES, code_of
-from tasks.model.batch import pad_features
-from tasks.model.generate import hear
+from tasks.model.generate import hear, pad_features
 from tasks.model.start import RECIPE, locate_checkpoint
 from tasks.model.whisper import Whisper, load_whisper
 from tasks.shards.format import Example

@@ -64,7 +64,7 @@ def test_ctrl_c_leaves_no_process_and_the_same_command_goes_on(tmp_path: Path) -
     again = _start(tmp_path, "train", "--recipe", str(recipe), "--training.steps", "400")
     words, _ = again.communicate(timeout=200)
     assert again.returncode == 0, words
-    assert "continues after step" in words and "WER" in words
+    assert "goes on after step" in words and "WER" in words
     assert "found in the store" in words.splitlines()[-1]
     assert _of_session(again.pid) == []
 

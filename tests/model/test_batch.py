@@ -7,7 +7,8 @@ import pytest
 import torch
 from transformers import WhisperFeatureExtractor
 
-from tasks.model.batch import IGNORED, Batch, _pad_at_once, _pad_one_by_one, collate, pad_features
+from tasks.model.batch import IGNORED, Batch, _pad_at_once, _pad_one_by_one, collate
+from tasks.model.generate import pad_features
 from tasks.model.lessons import lesson_of
 from tasks.model.tokens import label_ids
 from tasks.model.whisper import Whisper, load_whisper

@@ -11,8 +11,7 @@ import torch
 from tasks.audio.decode import decode
 from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
-from tasks.model.batch import pad_features
-from tasks.model.generate import Heard, hear, hear_all
+from tasks.model.generate import Heard, hear, hear_all, pad_features
 from tasks.model.whisper import Whisper, load_whisper
 from tasks.shards.format import Example
 from tests.support.tiny import new_folder, tones

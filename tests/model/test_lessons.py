@@ -11,9 +11,8 @@ import pytest
 from tasks.audio.log_mel import log_mel
 from tasks.contracts.errors import TrainingError
 from tasks.model.augment import no_speech
-from tasks.model.batch import pad_features
 from tasks.model.feed import Feed
-from tasks.model.generate import hear
+from tasks.model.generate import hear, pad_features
 from tasks.model.lessons import IGNORED, Lesson, Lessons
 from tasks.model.tokens import label_ids, no_speech_id, timestamp_id
 from tasks.model.whisper import Whisper, load_whisper

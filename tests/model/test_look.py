@@ -3,7 +3,6 @@
 import csv
 import json
 import math
-import multiprocessing
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,8 +19,7 @@ from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
 from tasks.contracts.errors import TrainingError
 from tasks.model import look as looks
-from tasks.model.batch import pad_features
-from tasks.model.generate import encode, hear, hear_all, put_into_words
+from tasks.model.generate import encode, hear, hear_all, pad_features, put_into_words
 from tasks.model.look import DECODING_CHECK, likely_causes, look, refuse_disagreement
 from tasks.model.tokens import END, START, label_ids, prefix_ids
 from tasks.model.whisper import Whisper, load_whisper
@@ -189,24 +187,6 @@ def test_a_look_leaves_no_trace(stranger: Whisper) -> None:
     logits = model.train()(input_features=torch.zeros(1, 80, 100), decoder_input_ids=torch.ones(1, 3, dtype=torch.int64)).logits
     logits.sum().backward()  # nothing of inference mode has stuck to it
     model.zero_grad()
-
-
-def test_two_processes_see_together_what_one_sees(taught: Whisper, stranger: Whisper, tmp_path: Path) -> None:
-    cases: list[tuple[Whisper, list[Example], int]] = [(taught, DEV, 4), (stranger, DEV, 4), (taught, DEV[:3], 8)]  # the last: one batch
-    alone = [look(whisper, dev, batch, words_wrong) for whisper, dev, batch in cases]
-
-    def join(rank: int) -> None:
-        torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/meeting", rank=rank, world_size=2)
-        (tmp_path / f"{rank}.json").write_text(json.dumps([look(whisper, dev, batch, words_wrong) for whisper, dev, batch in cases]))
-        torch.distributed.destroy_process_group()
-
-    team = [multiprocessing.get_context("fork").Process(target=join, args=(rank,), daemon=True) for rank in range(2)]
-    for process in team:
-        process.start()
-    for process in team:
-        process.join(60)
-    assert [process.exitcode for process in team] == [0, 0]
-    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in range(2)] == [alone, alone]
 
 
 @pytest.mark.parametrize(("right", "tokens", "wer", "n_clips", "is_refused"), [

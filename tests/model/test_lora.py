@@ -13,8 +13,7 @@ from transformers import WhisperForConditionalGeneration
 
 from tasks.contracts.errors import ModelError
 from tasks.contracts.recipe import Lora
-from tasks.model.batch import pad_features
-from tasks.model.generate import hear
+from tasks.model.generate import hear, pad_features
 from tasks.model.lora import add_lora, merge_lora
 from tasks.model.tokens import label_ids
 from tasks.model.whisper import Whisper, load_whisper, save_whisper

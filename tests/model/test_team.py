@@ -41,13 +41,17 @@ def two(folder: Path, place: Path, changes: dict[str, Any], *stop: str) -> tuple
 def test_two_processes_learn_as_one_does(folder: Path, tmp_path: Path) -> None:
     changes = {"batch": 3, "accumulate": 2, "augment": {"mask_time": 0.3, "mask_bins": 10}}
     whole: list[float] = []
-    one, _ = train_tiny(folder, Store(str(tmp_path / "one")), settings(**changes), dev=tones(),
+    one, progress = train_tiny(folder, Store(str(tmp_path / "one")), settings(**changes), dev=tones(),
                         watch=lambda moment: None if moment.look else whole.append(moment.loss))  # fmt: skip
     code, losses, models = two(folder, tmp_path / "two", changes)
     assert code == 0 and losses[0] == losses[1] == pytest.approx(whole, rel=1e-5)
     assert all(torch.equal(weight, models[1][name]) for name, weight in models[0].items()), "they stay equal to the bit"
     for name, weight in models[0].items():
         assert torch.allclose(weight, weights(one)[name], atol=1e-4, rtol=0), name
+    looks = [json.loads((tmp_path / "two" / "out" / f"looks-{rank}.json").read_text()) for rank in range(2)]
+    for here, there, ours in zip(*looks, progress.history, strict=True):
+        assert {**here, "seconds": 0} == {**there, "seconds": 0} and here["dev_loss"] == pytest.approx(ours["dev_loss"], rel=1e-4)
+    assert {**looks[0][0], "seconds": 0} == {**progress.history[0], "seconds": 0}, "before the first step to the bit"
     assert len(list((tmp_path / "two" / "store" / "training" / "tiny").iterdir())) >= 3, "one of them kept the state"
 
 

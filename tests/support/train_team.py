@@ -41,9 +41,11 @@ def main(folder: str, root: str, out: str, told: str, stop: str = "-1") -> int:
 
         code = 0
         try:
-            train(whisper, tones(), tones(), section, always_wrong, keeper, take_over, watch)
+            progress = train(whisper, tones(), tones(), section, always_wrong, keeper, take_over, watch)
         except Stopped:
             code = 143
+        else:
+            Path(out, f"looks-{rank()}.json").write_text(json.dumps(progress.history))
         keeper.close()
         Path(out, f"losses-{rank()}.json").write_text(json.dumps(losses))
         save_file(

@@ -7,7 +7,7 @@ TASKS = Path(__file__).parents[2]
 COPIED = (
     "__init__.py", "contracts/__init__.py", "contracts/errors.py", "contracts/languages.py", "contracts/values.py", "audio/*.py",
     "shards/__init__.py", "shards/format.py", "model/__init__.py", "model/shape.py", "model/tokens.py", "model/whisper.py",
-    "model/batch.py", "model/generate.py", "model/start.py", "model/transcribe.py",
+    "model/generate.py", "model/start.py", "model/transcribe.py",
 )  # fmt: skip
 NEEDED = ("av", "gradio", "huggingface-hub", "numpy", "pyarrow", "soundfile", "soxr", "tokenizers", "torch", "transformers")
 README = """---
