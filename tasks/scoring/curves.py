@@ -56,8 +56,8 @@ def chart(series: dict[str, Points]) -> Markup:
         y = place(left, top * share / 1.08)[1]
         parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - 12}" y1="{y:.1f}" y2="{y:.1f}"/>')
         parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{top * share / 1.08:.3g}</text>')
-    for x in (left, right):
-        parts.append(f'<text x="{place(x, 0)[0]:.1f}" y="{HEIGHT}" text-anchor="middle">{x:g}</text>')
+    for x, anchor in ((left, "middle"), (right, "end")):
+        parts.append(f'<text x="{place(x, 0)[0]:.1f}" y="{HEIGHT}" text-anchor="{anchor}">{x:g}</text>')
     for number, (name, line) in enumerate(series.items()):
         places = [place(x, y) for x, y in line]
         parts.append(f'<polyline class="s{number}" points="{" ".join(f"{x:.1f},{y:.1f}" for x, y in places)}"/>')
