@@ -36,17 +36,18 @@ class Keeper:
         self.copies: dict[str, torch.Tensor] = {}
         self.thread: threading.Thread | None = None
         self.error: BaseException | None = None
-        self.stored = 0  # the newest step that is on the store, of this process
 
     def __call__(self, state: State, wait: bool = False) -> bool:
         """Store the state as it is now; wait for it only if told, and then not longer than GRACE. Return whether it is on the store.
 
         Raises:
-            Exception: what the checkpoint before this one failed with, after several tries.
+            Exception: what the checkpoint before this one failed with, after several tries; not if told to wait.
         """
         until = time.monotonic() + GRACE
         if wait and not self._is_free(GRACE):
             return False
+        if wait:  # what is kept last counts, whatever became of the one before
+            self.error = None
         self.close()
         weights, moments = state.tensors()
         copies = {name: self._copy(f"weight {name}", tensor) for name, tensor in weights.items()}
@@ -92,7 +93,6 @@ class Keeper:
         for delay in (*DELAYS, None):
             try:
                 save_checkpoint(self.store, self.run, weights, moments, progress, self.told, self.newest)
-                self.stored = progress.step
                 return
             except Exception as error:  # it is raised in the thread that trains
                 if delay is None or isinstance(error, ViskaError):

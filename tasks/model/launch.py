@@ -50,9 +50,7 @@ def fit_on_all(
         told, moments = False, _moments(place / MOMENTS)
         try:
             while process.poll() is None:
-                for moment in moments:
-                    if moment is None:
-                        break
+                for moment in iter(moments.__next__, None):
                     watch(moment)
                 if stop.signal and not told:
                     process.terminate()
@@ -62,9 +60,7 @@ def fit_on_all(
             if process.poll() is None:
                 process.terminate()
                 process.wait()
-        for moment in moments:
-            if moment is None:
-                break
+        for moment in iter(moments.__next__, None):
             watch(moment)
         outcome = json.loads((place / OUTCOME).read_text()) if (place / OUTCOME).exists() else {}
     if "stopped" in outcome:

@@ -76,9 +76,8 @@ class Lessons:
         unit = self.units[number]
         if not unit:
             return self._silence(step, place)
-        augment = self.settings.augment
         spans = None
-        if len(unit) > 1 or augment.speed or augment.gain or augment.noise:
+        if len(unit) > 1 or _changes_sound(self.settings):
             features, fill, n_samples, spans = self._sound(unit, step, place)
         else:
             example = self.clips[unit[0]]
@@ -176,8 +175,12 @@ class Lessons:
 
 def needs_sound(settings: "Training") -> bool:
     """Say whether a training computes features from the 16 kHz sound, so that it has to be fetched."""
+    return _changes_sound(settings) or settings.keep.stitched > 0
+
+
+def _changes_sound(settings: "Training") -> bool:
     augment = settings.augment
-    return bool(augment.speed or augment.gain or augment.noise or settings.keep.stitched)
+    return bool(augment.speed or augment.gain or augment.noise)
 
 
 def lesson_of(example: Example, label: list[int]) -> Lesson:

@@ -1,7 +1,7 @@
 """The training loop. Killed anywhere and started again anywhere, it ends with the same weights.
 
 Why not `Seq2SeqTrainer`: it writes checkpoints in place (five of 24 kills left one that could not be resumed), resumes silently without an
-optimiser, swallows failed pushes, and pads and collates in worker processes that the GPU waits for. What remains is this page.
+optimiser, swallows failed pushes, and pads and collates in worker processes that the GPU waits for.
 
 The host runs one step ahead of a GPU: a loss is read when the next step is already under way, so that nothing waits for it. A step whose
 loss or gradient is not finite moves no weight, wherever the host is by then.
