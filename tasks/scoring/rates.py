@@ -11,7 +11,9 @@ import datasets
 import evaluate
 import jiwer
 
-from tasks.scoring.normalise import plain
+from tasks.scoring.normalise import NORMALISERS, Normaliser, plain
+
+PLAIN = NORMALISERS["plain"]
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,11 @@ def rate(errors: Sequence[Errors]) -> float:
 class ErrorRates(evaluate.Metric):  # type: ignore[misc]  # the library is untyped
     """WER and CER, raw and normalised, as a metric of the `evaluate` library; nothing is fetched."""
 
+    def __init__(self, normaliser: Normaliser = PLAIN, **options: Any) -> None:
+        """Count what is left after `normaliser`; `options` are those of every `evaluate.Metric`."""
+        super().__init__(**options)
+        self.normaliser = normaliser
+
     def _info(self) -> evaluate.MetricInfo:
         text = datasets.Value("string")
         return evaluate.MetricInfo(
@@ -67,22 +74,23 @@ class ErrorRates(evaluate.Metric):  # type: ignore[misc]  # the library is untyp
         )
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, Any]:
-        return error_rates(references, predictions)
+        return error_rates(references, predictions, self.normaliser)
 
 
-def error_rates(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, float | int]:
-    """Return `wer` and `cer` on normalised text, `wer_raw` and `cer_raw` as written, and how many references are empty."""
+def error_rates(references: Sequence[str], hypotheses: Sequence[str], normaliser: Normaliser = PLAIN) -> dict[str, float | int | str]:
+    """Return `wer` and `cer` on normalised text, `wer_raw` and `cer_raw` as written, the normaliser, and how many references are empty."""
     pairs = list(zip(references, hypotheses, strict=True))
-    normal = [(plain(reference), plain(hypothesis)) for reference, hypothesis in pairs]
+    normal = [(normaliser(reference), normaliser(hypothesis)) for reference, hypothesis in pairs]
     return {
         "wer": rate([count_words(*pair) for pair in normal]),
         "cer": rate([count_characters(*pair) for pair in normal]),
         "wer_raw": rate([count_words(*pair) for pair in pairs]),
         "cer_raw": rate([count_characters(*pair) for pair in pairs]),
+        "normaliser": normaliser.name,
         "n_empty_references": sum(not reference for reference, _ in normal),
     }
 
 
 def word_error_rate(references: Sequence[str], hypotheses: Sequence[str]) -> float:
-    """Return the normalised WER alone."""
+    """Return the WER alone, of texts without case and punctuation: what a training chooses its checkpoint by."""
     return rate([count_words(plain(reference), plain(hypothesis)) for reference, hypothesis in zip(references, hypotheses, strict=True)])

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from tasks.scoring.normalise import normaliser_for
 from tasks.scoring.rates import ErrorRates, Errors, count_characters, count_words, error_rates, rate, word_error_rate
 
 
@@ -67,7 +68,14 @@ def test_a_rate_may_exceed_one() -> None:
 
 def test_written_and_normalised_rates_stand_side_by_side() -> None:
     rates = error_rates(["Hej, Anna!", "Nu går vi."], ["hej anna", "nu går di"])
-    assert rates == {"wer": 1 / 5, "cer": 1 / 17, "wer_raw": 4 / 5, "cer_raw": 7 / 20, "n_empty_references": 0}
+    assert rates == {
+        "wer": 1 / 5,
+        "cer": 1 / 17,
+        "wer_raw": 4 / 5,
+        "cer_raw": 7 / 20,
+        "normaliser": "viska-plain-1",
+        "n_empty_references": 0,
+    }
 
 
 def test_lists_of_different_lengths_are_refused() -> None:
@@ -84,3 +92,5 @@ def test_the_evaluate_library_carries_the_metric_without_a_network() -> None:  #
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         metric.add(prediction=hypothesis, reference=reference)
     assert metric.compute() == expected
+    swedish = ErrorRates(normaliser_for("sv")).compute(predictions=["25 %"], references=["tjugofem procent"])
+    assert (swedish["wer"], swedish["wer_raw"], swedish["normaliser"]) == (0.0, 1.0, "viska-sv-1")
