@@ -1,17 +1,44 @@
-"""How sure a difference is: bootstrap over speakers, paired.
+"""How sure a figure is: bootstrap over speakers, paired, studentised.
 
-Clips of one speaker err together, so speakers are drawn, not clips (Bisani and Ney 2004, "Bootstrap estimates for confidence intervals in
-ASR performance evaluation"). Before and after are drawn alike, so that an easy draw is easy for both.
+Clips of one speaker err together, so speakers are weighed, not clips (Bisani and Ney 2004, "Bootstrap estimates for confidence intervals
+in ASR performance evaluation"). Before and after are weighed alike, so that an easy draw is easy for both.
+
+Percentiles of the draws are too narrow for few speakers (Hesterberg 2015, "What teachers should know about the bootstrap"). So a draw is
+divided by its own standard error (bootstrap-t: Efron 1982, "The jackknife, the bootstrap and other resampling plans"), which is that of a
+ratio, linearised (Davison and Hinkley 1997). A draw gives each speaker a weight from Beta(1/2, 3/2), which is never quite 0, so that a
+draw of two speakers has a spread too (Owen 2025, "Better bootstrap t confidence intervals for the mean", arXiv 2508.10083). The standard
+error of the figure itself is the jackknife's over speakers: where one spoke much more than the others, it is larger, and rightly so.
+
+Measured: how often the interval held the truth, in percent, in 2,000 made-up test splits each (95 is promised), beside percentiles of drawn
+speakers. Error rates differ between speakers (by 12 points, one standard deviation, at a WER of 20 %) and between clips of a speaker.
+
+    WER before / gain            this           percentiles
+    40 speakers of 5 clips       95.7 / 95.1    93.7 / 92.8
+    20 speakers of 5 clips       96.2 / 95.0    92.3 / 91.1
+    12 speakers of 8 clips       96.2 / 95.8    90.1 / 90.6
+    12 speakers of 2 to 60       93.0 / 92.7    87.2 / 85.5
+    8 speakers of 8 clips        95.5 / 95.2    87.5 / 87.7
+    6 speakers of 8 clips        94.8 / 94.2    84.4 / 83.2
+    6 speakers of 2 to 20        92.8 / 91.2    82.0 / 82.2
+    3 speakers of 8 clips        94.2 / 93.0    72.9 / 70.2
+    2 speakers of 8 clips        94.2 / 93.8    50.5 / 49.7
+    200 clips, speakers unknown  95.0 / 95.2    94.5 / 94.2
+    20 of 5 clips, WER 2 %       95.4 / 91.6    85.0 / 88.7
+    200 clips, WER 1 %           94.3 / 91.9    89.5 / 93.2
+
+It cannot know what no clip shows: a model without a single error gets 0 to 0, as from any bootstrap.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from tasks.scoring.rates import Errors
 
 LEVEL = 0.95
+CHUNK = 2**21  # weights in memory at once, 4 bytes each
 
 
 @dataclass(frozen=True)
@@ -23,10 +50,24 @@ class Interval:
     high: float
 
 
+def unit(speakers: Sequence[str]) -> Literal["speakers", "clips"]:
+    """Say what is weighed: speakers; or clips, where no speaker is known or one alone spoke, and then only these voices are judged."""
+    n_known, n_unknown = len(set(speakers) - {""}), sum(not speaker for speaker in speakers)
+    return "speakers" if n_known and n_known + n_unknown > 1 else "clips"
+
+
+def interval(errors: Sequence[Errors], speakers: Sequence[str], resamples: int, seed: int) -> Interval:
+    """Return the error rate of one model with its interval; arguments as for `paired_intervals`."""
+    return paired_intervals(errors, errors, speakers, resamples, seed)[0]
+
+
 def paired_intervals(
     before: Sequence[Errors], after: Sequence[Errors], speakers: Sequence[str], resamples: int, seed: int
 ) -> tuple[Interval, Interval, Interval]:
     """Return the error rates before and after, and their difference (positive: it got better), each with its interval.
+
+    With one clip alone, and where all clips err alike (no error at all, say), nothing is known of the spread: low = value = high. Without a
+    single reference word a rate is over one word.
 
     Args:
         before: edits of each clip, by the first model.
@@ -35,24 +76,47 @@ def paired_intervals(
         resamples: draws.
         seed: decides the draws.
     """
-    groups = [speaker or f"clip {number}" for number, speaker in enumerate(speakers)]
+    by_speaker = unit(speakers) == "speakers"
+    groups = [(speaker, 0) if by_speaker and speaker else ("", number) for number, speaker in enumerate(speakers)]
     names = {name: place for place, name in enumerate(dict.fromkeys(groups))}
     sums = np.zeros((3, len(names)))  # edits before, edits after, reference length of each group
     for group, first, second in zip(groups, before, after, strict=True):
         sums[:, names[group]] += first.n_edits, second.n_edits, first.n_reference
-    weights = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    drawn = weights @ sums.T  # [resamples, 3]
-    lengths = np.maximum(drawn[:, 2], 1)
-    rates = [drawn[:, 0] / lengths, drawn[:, 1] / lengths]
-    whole = sums.sum(axis=1)
-    values = [whole[0] / max(whole[2], 1), whole[1] / max(whole[2], 1)]
-    return (
-        _interval(values[0], rates[0]),
-        _interval(values[1], rates[1]),
-        _interval(values[0] - values[1], rates[0] - rates[1]),
-    )
+    values, lows, highs = _studentised(np.stack([sums[0], sums[1], sums[0] - sums[1]]), sums[2], resamples, seed)
+    lows[:2] = np.maximum(lows[:2], 0)  # a rate is not below nothing, a difference may be
+    first_rate, second_rate, gain = (Interval(*map(float, each)) for each in zip(values, lows, highs, strict=True))
+    return first_rate, second_rate, gain
 
 
-def _interval(value: float, draws: np.ndarray) -> Interval:
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return Interval(float(value), float(low), float(high))
+def _studentised(edits: np.ndarray, lengths: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return ratios of sums with their limits, each [n_rates]; of edits [n_rates, n_groups] and reference lengths [n_groups]."""
+    n_groups, whole = len(lengths), max(lengths.sum(), 1)
+    values = edits.sum(axis=1) / whole
+    if n_groups < 2 or not lengths.any():
+        return values, values.copy(), values.copy()
+    residuals = edits - values[:, None] * lengths
+    errors = np.sqrt(((residuals / np.maximum(whole - lengths, 1)) ** 2).sum(axis=1) * (n_groups - 1) / n_groups)  # [n_rates] jackknife
+    scale = np.sqrt((residuals**2).mean(axis=1, keepdims=True))
+    scaled, relative = residuals / np.where(scale > 0, scale, 1), lengths / lengths.mean()  # near 1, for 32-bit sums
+    columns = np.concatenate([np.stack([np.ones(n_groups), relative, relative**2]), scaled, scaled**2, scaled * relative])
+    total, length, squares, *rest = _weighed(columns, resamples, seed).T
+    first, second, product = np.reshape(rest, (3, len(values), resamples))
+    off = first / length  # [n_rates, resamples] how far the draw is from the figure
+    spread = np.sqrt(np.maximum(second - 2 * off * product + off**2 * squares, 0) / total / n_groups) * total / length
+    t = np.divide(off, spread, out=np.zeros_like(off), where=spread > 0)
+    low, high = np.quantile(t, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    return values, values - np.maximum(high, 0) * errors, values - np.minimum(low, 0) * errors
+
+
+def _weighed(columns: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Return [resamples, n_columns]: sums of the columns [n_columns, n_groups], each group by a weight from Beta(1/2, 3/2)."""
+    random = np.random.default_rng(seed)
+    n_groups = columns.shape[1]
+    n_rows = max(CHUNK // n_groups, 1)
+    kept = columns.T.astype(np.float32)
+    sums = np.empty((resamples, len(columns)))
+    for start in range(0, resamples, n_rows):
+        radius, turn = random.random((min(n_rows, resamples - start), 2, n_groups), dtype=np.float32).swapaxes(0, 1)
+        weights = (1 - radius) * np.cos(2 * np.pi * turn) ** 2  # the squared place, on one axis, of a point in the unit disc
+        sums[start : start + n_rows] = weights @ kept
+    return sums
