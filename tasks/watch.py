@@ -19,7 +19,7 @@ from tasks.model.aside import Aside
 from tasks.model.events import Events, escaped
 from tasks.model.loop import Moment
 from tasks.model.watch import Bar, describe
-from tasks.scoring.curves import curves_of, picture
+from tasks.scoring.pictures import curves_of, picture
 from tasks.store.objects import Store
 
 if TYPE_CHECKING:
