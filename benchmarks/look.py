@@ -114,23 +114,30 @@ def _clips(n_clips: int) -> list[Example]:
 
 
 def _steer(whisper: Whisper) -> list[int]:
-    """Let each clip end after as many tokens as the returned list says, which may be changed."""
+    """Let each clip end after as many tokens as the returned list says, which may be changed.
+
+    Its number is the first value of its features, and then of its states, so it is known however a batch is cut down.
+    """
     lengths: list[int] = []
     state: dict[str, Any] = {}
 
-    def remember(_module: Any, inputs: tuple[torch.Tensor], _states: Any) -> None:
-        state["numbers"] = inputs[0][:, 0, 0].round().long().tolist()
+    def number(_encoder: Any, inputs: tuple[torch.Tensor], output: Any) -> None:
+        output[0][:, 0, 0] = inputs[0][:, 0, 0].to(output[0].dtype)
 
-    def end(_module: Any, inputs: tuple[torch.Tensor], scores: torch.Tensor) -> None:
-        n_inputs = inputs[0].shape[1]
-        state["n_said"] = 1 if n_inputs > 1 else state["n_said"] + 1
-        if n_inputs in (1, len(whisper.prefix)):
+    def count(_decoder: Any, _inputs: Any, named: dict[str, Any]) -> None:
+        n_known, n_inputs = int(named["past_key_values"].get_seq_length()), named["input_ids"].shape[1]
+        state["numbers"] = named["encoder_hidden_states"][:, 0, 0].round().long().tolist()
+        state["n_said"] = n_known + n_inputs - len(whisper.prefix) + 1 if n_inputs in (1, len(whisper.prefix)) else 0  # 0: for the loss
+
+    def end(_layer: Any, _inputs: Any, scores: torch.Tensor) -> None:
+        if state["n_said"]:
             is_over = [state["n_said"] >= lengths[number] for number in state["numbers"]]
             scores[:, -1, whisper.tokenizer.eos_token_id] = (
                 torch.tensor(is_over).to(scores.device, scores.dtype, non_blocking=True) * 2e4 - 1e4
             )
 
-    whisper.model.model.encoder.register_forward_hook(remember)
+    whisper.model.model.encoder.register_forward_hook(number)
+    whisper.model.model.decoder.register_forward_pre_hook(count, with_kwargs=True)
     whisper.model.proj_out.register_forward_hook(end)
     return lengths
 

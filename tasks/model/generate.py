@@ -10,13 +10,14 @@ import numpy as np
 import torch
 from transformers import Cache, DynamicCache, EncoderDecoderCache
 from transformers.cache_utils import StaticLayer
-from transformers.modeling_outputs import BaseModelOutput
 
 from tasks.audio.log_mel import restore
+from tasks.model.tokens import has_no_speech, no_speech_id
 from tasks.model.whisper import Whisper
 from tasks.shards.format import Example
 
 NAME = "greedy, language forced, no timestamps"
+FEWER = 0.75  # when no more than this share of a batch goes on, the others are left behind: one that talks on costs itself alone
 AHEAD = 8  # tokens between two looks for the end, on a GPU: each look waits until it has done all that it was told
 
 
@@ -26,6 +27,9 @@ class Heard:
 
     text: str
     capped: bool  # it said as much as it was allowed without coming to an end: usually a repetition
+    logprob: float = 0.0  # mean log-probability of the tokens that it said, the end among them
+    n_tokens: int = 0  # that it said, the end among them
+    no_speech: float = 0.0  # probability that nobody speaks: of its token in the place of the language
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,10 @@ class Encoded:
 
     states: torch.Tensor  # [n_clips, n_positions, width]
     keys: Cache  # what each layer of the decoder makes of them: filled by its first pass, read by those after it
+
+    def only(self, clips: torch.Tensor) -> "Encoded":
+        """Return some of the clips, [n] int64; the keys must be filled."""
+        return Encoded(self.states[clips], DynamicCache([(each.keys[clips], each.values[clips]) for each in self.keys.layers]))
 
 
 def hear(whisper: Whisper, features: torch.Tensor, autocast: torch.dtype | None = None) -> list[Heard]:
@@ -77,19 +85,38 @@ def put_into_words(
     cache = _set_aside(model.config.decoder_layers, len(whisper.prefix) + n_most) if ahead else DynamicCache()
     never, at_first = _suppressed(whisper)
     inputs = torch.tensor(whisper.prefix, device=device).repeat(n_clips, 1)
+    places = torch.arange(n_clips, device=device)  # of the clips that are listened to
     done = torch.zeros(n_clips, dtype=torch.bool, device=device)
-    said: list[torch.Tensor] = []
+    said = torch.full((n_clips, n_most), end, device=device)
+    sums, quiet = torch.zeros(n_clips, device=device), torch.zeros(n_clips, device=device)
+    lengths = torch.zeros(n_clips, dtype=torch.int64, device=device)
     with in_precision(whisper, autocast):
         for n_said in range(n_most):
-            scores = score_next(whisper, encoded, inputs, cache)[:, -1].float()
+            hidden = _read(whisper, encoded, inputs, cache)
+            if not n_said and has_no_speech(whisper.tokenizer):
+                quiet = model.proj_out(hidden[:, :1])[:, 0].float().softmax(-1)[:, no_speech_id(whisper.tokenizer)]
+            scores = model.proj_out(hidden[:, -1:])[:, 0].float()  # of the prefix two places are asked for, and a vocabulary is wide
             scores.index_fill_(1, never if n_said else at_first, -torch.inf)
-            said.append(scores.argmax(-1).where(~done, end))
-            done |= said[-1] == end
-            if (n_said + 1) % (AHEAD if ahead else 1) == 0 and done.all():
+            best, ids = scores.max(-1)
+            going = ~done[places]
+            said[places, n_said] = ids.where(going, end)
+            sums[places] += (best - scores.logsumexp(-1)).where(going, 0)
+            lengths[places] += going
+            done[places] |= ids == end
+            inputs = ids[:, None]
+            if ahead:
+                if (n_said + 1) % AHEAD == 0 and done.all():
+                    break
+                continue
+            kept = (~done[places]).nonzero()[:, 0]
+            if not len(kept):
                 break
-            inputs = said[-1][:, None]
-    texts = whisper.tokenizer.batch_decode(torch.stack(said, dim=1), skip_special_tokens=True)
-    return [Heard(text.strip(), not ended) for text, ended in zip(texts, done.tolist(), strict=True)]
+            if len(kept) <= FEWER * len(places):
+                places, inputs, encoded = places[kept], inputs[kept], encoded.only(kept)
+                cache.batch_select_indices(kept)
+    texts = whisper.tokenizer.batch_decode(said[:, : int(lengths.max())], skip_special_tokens=True)
+    figures = zip(texts, (~done).tolist(), (sums / lengths).tolist(), lengths.tolist(), quiet.tolist(), strict=True)
+    return [Heard(text.strip(), capped, round(logprob, 4), n, round(nobody, 4)) for text, capped, logprob, n, nobody in figures]
 
 
 def score_next(whisper: Whisper, encoded: Encoded, inputs: torch.Tensor, cache: Cache) -> torch.Tensor:
@@ -101,12 +128,17 @@ def score_next(whisper: Whisper, encoded: Encoded, inputs: torch.Tensor, cache: 
         inputs: [n_clips, n_tokens], ids behind those that the cache holds.
         cache: of the decoder's attention to its own tokens; it holds them afterwards.
     """
-    caches = EncoderDecoderCache(cache, encoded.keys)
-    states = BaseModelOutput(encoded.states)
-    scores: torch.Tensor = whisper.model(
-        encoder_outputs=states, decoder_input_ids=inputs, past_key_values=caches, use_cache=True
-    ).logits  # fmt: skip
+    scores: torch.Tensor = whisper.model.proj_out(_read(whisper, encoded, inputs, cache))
     return scores
+
+
+def _read(whisper: Whisper, encoded: Encoded, inputs: torch.Tensor, cache: Cache) -> torch.Tensor:
+    """Return what the decoder makes of the inputs, [n_clips, n_tokens, width]; arguments as for `score_next`."""
+    caches = EncoderDecoderCache(cache, encoded.keys)
+    hidden: torch.Tensor = whisper.model.model.decoder(
+        input_ids=inputs, encoder_hidden_states=encoded.states, past_key_values=caches, use_cache=True
+    ).last_hidden_state  # fmt: skip
+    return hidden
 
 
 def in_precision(whisper: Whisper, autocast: torch.dtype | None) -> torch.autocast:

@@ -78,6 +78,11 @@ def no_speech_id(tokenizer: WhisperTokenizer) -> int:
     return _id(tokenizer, next((name for name in NO_SPEECH if _knows(tokenizer, name)), NO_SPEECH[0]))
 
 
+def has_no_speech(tokenizer: WhisperTokenizer) -> bool:
+    """Return whether the tokenizer can say that nobody speaks."""
+    return any(_knows(tokenizer, name) for name in NO_SPEECH)
+
+
 def _knows(tokenizer: WhisperTokenizer, word: str) -> bool:
     id = tokenizer.convert_tokens_to_ids(word)
     return id is not None and bool(tokenizer.convert_ids_to_tokens(id) == word)

@@ -28,6 +28,7 @@ SEARCH = 0.4  # the last share of the window in which a place to cut is looked f
 QUIET = 1e-4  # root mean square of a frame that is silence in any case
 FAINT = 0.01  # and below which share of the loudest frame it counts as a pause: 40 dB less
 MARGIN = 3  # frames of pause that are left at each side
+NOBODY, UNSURE = 0.6, -1.0  # a piece is left out if nobody speaks with at least this probability, and its tokens are less likely than that
 LONGEST = 4 * 3600.0  # seconds; what a person may upload
 
 
@@ -38,6 +39,7 @@ class Segment:
     start: float  # seconds
     end: float
     text: str
+    logprob: float = 0.0  # mean log-probability of its tokens
 
 
 def transcribe(whisper: Whisper, data: bytes, max_seconds: float = LONGEST) -> Iterator[Segment]:
@@ -51,7 +53,19 @@ def transcribe(whisper: Whisper, data: bytes, max_seconds: float = LONGEST) -> I
     Raises:
         AudioError: if it cannot be decoded.
     """
-    samples = resample(*decode(data, max_seconds))
+    return transcribe_samples(whisper, resample(*decode(data, max_seconds)))
+
+
+def transcribe_samples(whisper: Whisper, samples: np.ndarray) -> Iterator[Segment]:
+    """Yield the words of a recording, piece by piece.
+
+    Pieces that are silent yield nothing, and neither do those in which the model hears nobody and is unsure of what it says (Radford et al.
+    2022, section 4.5).
+
+    Args:
+        whisper: the model.
+        samples: [n_samples] float32 at 16 kHz, of any length.
+    """
     window = whisper.shape.window
     pieces = [piece for piece in (trim(samples, *place) for place in cut_quietly(samples, window)) if piece]
     for start in range(0, len(pieces), BATCH):
@@ -59,7 +73,8 @@ def transcribe(whisper: Whisper, data: bytes, max_seconds: float = LONGEST) -> I
         features = [log_mel(samples[slice(*place)], whisper.shape.n_mels, window) for place in places]
         examples = [Example("", "", 0, frames, fill) for frames, fill in features]
         for (first, last), heard in zip(places, hear(whisper, pad_features(examples, whisper.shape.n_frames)), strict=True):
-            yield Segment(first / SAMPLE_RATE, last / SAMPLE_RATE, heard.text)
+            if heard.no_speech < NOBODY or heard.logprob > UNSURE:
+                yield Segment(first / SAMPLE_RATE, last / SAMPLE_RATE, heard.text, heard.logprob)
 
 
 def cut_quietly(samples: np.ndarray, window: int) -> list[tuple[int, int]]:

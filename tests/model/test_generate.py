@@ -11,7 +11,7 @@ import torch
 from tasks.audio.decode import decode
 from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
-from tasks.model.generate import Heard, hear, hear_all, pad_features
+from tasks.model.generate import hear, hear_all, pad_features
 from tasks.model.whisper import Whisper, load_whisper
 from tasks.shards.format import Example
 from tests.support.tiny import new_folder, tones
@@ -63,6 +63,20 @@ def test_what_is_heard_is_what_the_reference_decodes(digits: Whisper, spoken: li
         assert [each.text for each in hear(whisper, batch)] == [text.strip() for text in texts] and any(texts)
 
 
+def test_its_confidence_is_that_of_the_reference(digits: Whisper, spoken: list[tuple[str, np.ndarray]], tmp_path: Path) -> None:
+    features = pad_features([example(*each) for each in spoken[:12]], 300)
+    untrained = load_whisper(new_folder(tmp_path, seed=3), "sv", "cpu")
+    for whisper, batch in ((digits, features), (untrained, pad_features(tones(), 100))):
+        heard = hear(whisper, batch)
+        said = whisper.model.generate(batch, language=whisper.language, do_sample=False, num_beams=1, output_scores=True,
+                                      return_dict_in_generate=True)  # fmt: skip
+        logprobs = whisper.model.compute_transition_scores(said.sequences, said.scores, normalize_logits=True)
+        for each, row in zip(heard, logprobs, strict=True):
+            assert each.logprob == pytest.approx(float(row[: each.n_tokens].mean()), abs=2e-4) and each.logprob < 0
+            assert each.capped or not row[each.n_tokens :].any(), "the end is the last that counts"
+    assert len({each.n_tokens for each in heard}) >= 1 and all(0 <= each.no_speech <= 1 for each in heard)
+
+
 def test_a_clip_in_which_nothing_is_heard_is_not_dropped(tmp_path: Path) -> None:
     whisper = load_whisper(new_folder(tmp_path), "sv", "cpu")
     decoder = whisper.model.model.decoder
@@ -70,7 +84,8 @@ def test_a_clip_in_which_nothing_is_heard_is_not_dropped(tmp_path: Path) -> None
         decoder.layer_norm.weight.zero_()
         decoder.layer_norm.bias.fill_(1)
         decoder.embed_tokens.weight[whisper.tokenizer.eos_token_id] = 1
-    assert dict(hear_all(whisper, tones(), batch=4)) == dict.fromkeys(range(6), Heard("", False))
+    heard = dict(hear_all(whisper, tones(), batch=4))
+    assert [(each.text, each.capped, each.n_tokens) for each in heard.values()] == [("", False, 1)] * 6 and len(heard) == 6
 
 
 def test_a_model_that_comes_to_no_end_is_capped(tmp_path: Path) -> None:  # pitfall 34
