@@ -19,6 +19,7 @@ from tasks.contracts.recipe import Pretrained, Recipe, Scratch, Trained
 from tasks.contracts.values import Artifact, Reject, plain
 from tasks.corpora import Recording, recordings, revision
 from tasks.corpora.choose import ROWS, Choice, choose, rules_of
+from tasks.corrections.decisions import newest, read_log
 from tasks.download import VERSION
 from tasks.index import CHOSEN, frozen_test, ids_of
 from tasks.model.cost import Counts, config_of, estimate, need_device
@@ -50,7 +51,7 @@ def foresee(recipe: Recipe, device: str, hourly_price: float | None) -> list[str
     guarded = ids_of(store, frozen) if frozen else None
     known = None if frozen else _downloaded(store, recipe)
     rows = _sealed_rows(store, known, rejects) if known else _rows(recipe, guarded or (), rejects, heard)
-    choice = choose(rows, rules, guarded, rejects)
+    choice = choose(rows, rules, guarded, rejects, newest(read_log(store, recipe.name)))
     usual = heard.seconds()
     clips = {split: choice.clips.take(rows) for split, rows in choice.rows.items()}
     counts = {split: _count(table, usual) for split, table in clips.items()}

@@ -17,9 +17,10 @@ from tasks.contracts.errors import CorpusError, StoreError
 from tasks.contracts.values import Artifact, Reject, typical
 from tasks.corpora import ABOUT, EXCUSED, revision
 from tasks.corpora.choose import ROWS, Choice, Rules, choose
+from tasks.corrections.decisions import KIND, key_of, newest, read_log, read_table, seal_table
 from tasks.download import download
 from tasks.policy import found, step, task_of
-from tasks.store.artifacts import Draft, fetch_file, load
+from tasks.store.artifacts import Draft, fetch_file, find, load
 from tasks.store.lines import from_lines, to_lines
 from tasks.store.objects import Store
 
@@ -45,25 +46,44 @@ def corpus_of(root: str, corpus: Corpus, name: str) -> Artifact:
     return download(root, corpus, now, tuple(missing)) if missing else found_now
 
 
-@step("test", version=2)
-def draw_test(draft: Draft, corpus: Artifact, rules: Rules) -> dict[str, Any]:
-    """Write which clips the rules draw for the test."""
+def find_corrections(root: str, name: str) -> Artifact:
+    """Return the table of what people decided about labels of the recipe of this name; nobody has decided anything: an empty one."""
+    store = Store(root)
+    return seal_table(store, newest(read_log(store, name)))
+
+
+def gather_corrections(root: str, name: str) -> Artifact | State[Artifact]:
+    """Return what `find_corrections` does; found, if nothing was decided since it was last asked."""
+    store = Store(root)
+    table = newest(read_log(store, name))
+    known = find(store, KIND, key_of(table))
+    return found(store.uri(f"{KIND}/{known.key}"), known) if known else seal_table(store, table)
+
+
+corrections_of = task_of(gather_corrections, "corrections", name="corrections", task_run_name="corrections-{name}")
+
+
+@step("test", version=3)
+def draw_test(draft: Draft, corpus: Artifact, rules: Rules, corrections: Artifact) -> dict[str, Any]:
+    """Write which clips the rules draw for the test, without those that people dropped."""
     refused = _rejects(draft.store, corpus)
-    choice = _choose(draft.store, corpus, rules, None, refused)
-    _refuse_empty_splits(choice, refused + choice.rejects, corpus)
+    choice = _choose(draft.store, corpus, rules, None, refused, corrections)
+    _refuse_empty_splits(choice, refused + choice.rejects, corpus, rules)
     clips = choice.clips.take(choice.rows["test"])
     with draft.staged("test.parquet") as path:
         pq.write_table(clips.select(TEST.names).cast(TEST), path)
     return {"n_clips": len(clips)}
 
 
-def find_test(root: str, name: str, corpus: Artifact, rules: Rules) -> Artifact | State[Artifact]:
+def find_test(root: str, name: str, corpus: Artifact, rules: Rules, corrections: Artifact) -> Artifact | State[Artifact]:
     """Return the test set that was frozen under this name, else the one that the rules draw.
 
     Whatever becomes of the corpus, its releases and the rules: trainings of one name are scored on the same clips.
     """
     test = frozen_test(Store(root), name)
-    drawn: Artifact | State[Artifact] = found(f"the test frozen as {name!r}", test) if test else draw_test.fn(root, corpus, rules)
+    drawn: Artifact | State[Artifact] = (
+        found(f"the test frozen as {name!r}", test) if test else draw_test.fn(root, corpus, rules, corrections)
+    )
     return drawn
 
 
@@ -118,7 +138,8 @@ freeze = task_of(freeze_test, "frozen", name="freeze-test", task_run_name="freez
 
 def _need_same(name: str, frozen: dict[str, str], scored: dict[str, str], may_miss: float, store: Store, dataset: Artifact) -> None:
     """Refuse a data set that does not score the recordings of the frozen test, all of them (but for `may_miss`) and no others."""
-    gone = {id for id, recording in frozen.items() if recording not in scored.values()}
+    dropped = _dropped(store, dataset)
+    gone = {id for id, recording in frozen.items() if recording not in scored.values() and recording not in dropped}
     new = {id for id, recording in scored.items() if recording not in frozen.values()}
     if len(gone) > may_miss * len(frozen) or new:
         with fetch_file(store, dataset.file("quarantine.csv")).open(newline="", encoding="utf-8") as file:
@@ -131,12 +152,20 @@ def _need_same(name: str, frozen: dict[str, str], scored: dict[str, str], may_mi
         )
 
 
+def _dropped(store: Store, dataset: Artifact) -> set[str]:
+    """Return the recordings of the clips that people dropped from a data set: they may be missing in its test."""
+    if not dataset.facts.get("corrections", {}).get("n_dropped"):
+        return set()
+    rows = from_lines(fetch_file(store, dataset.file("corrections.jsonl")).read_bytes())
+    return {row["recording"] for row in rows if row["outcome"] == "dropped"}
+
+
 def _frozen_at(name: str) -> str:
     return f"frozen/{name}.json"
 
 
-@step("manifest", version=4)
-def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[str, Any]:
+@step("manifest", version=5)
+def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules, corrections: Artifact) -> dict[str, Any]:
     """Write the manifest, a row per clip that may be used, and the quarantine. Sound is not looked at here.
 
     Args:
@@ -144,12 +173,13 @@ def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[
         corpus: all its rows.
         test: the frozen test.
         rules: the recipe's.
+        corrections: what people decided about labels.
     """
     frozen_of = ids_of(draft.store, test)
     refused = _rejects(draft.store, corpus)
-    choice = _choose(draft.store, corpus, rules, frozen_of, refused)
+    choice = _choose(draft.store, corpus, rules, frozen_of, refused, corrections)
     rejects = refused + choice.rejects
-    _refuse_empty_splits(choice, rejects, corpus)
+    _refuse_empty_splits(choice, rejects, corpus, rules)
 
     words = hashlib.sha256()
     with draft.staged("manifest.parquet") as path, pq.ParquetWriter(path, MANIFEST) as table:
@@ -161,6 +191,8 @@ def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[
                 if split == "train":
                     words.update("\n".join(some["text"].to_pylist()).encode() + b"\n")
     draft.write("quarantine.jsonl", to_lines(asdict(reject) for reject in rejects))
+    if choice.applied.table:  # else a manifest is what it was before there were decisions
+        draft.write("corrections.jsonl", to_lines(choice.applied.rows()))
     log.info("%d clips to train on, %d dev, %d test; %d in quarantine, %d not drawn", *choice.counts.values(), len(rejects), choice.n_left)
     for leak in choice.leaks:
         log.info("leak: %(clips)d clips of %(split)s share their %(what)s with %(with)s; removed: %(removed)s", leak)
@@ -171,6 +203,7 @@ def index(draft: Draft, corpus: Artifact, test: Artifact, rules: Rules) -> dict[
         "n_excused": sum(each.reason in EXCUSED for each in rejects),
         "n_left": choice.n_left,
         "leaks": choice.leaks,
+        "corrections": choice.applied.counts(),
         "language": rules.language,
         "training_words": words.hexdigest(),
         "corpus": corpus.key,
@@ -189,15 +222,17 @@ def _rejects(store: Store, corpus: Artifact) -> list[Reject]:
     return [Reject(**row) for row in from_lines(fetch_file(store, corpus.file("rejects.jsonl")).read_bytes())]
 
 
-def _choose(store: Store, corpus: Artifact, rules: Rules, frozen: dict[str, str] | None, refused: list[Reject]) -> Choice:
+def _choose(
+    store: Store, corpus: Artifact, rules: Rules, frozen: dict[str, str] | None, refused: list[Reject], corrections: Artifact
+) -> Choice:
     table = pq.ParquetFile(fetch_file(store, corpus.file("clips.parquet")), read_dictionary=["speaker", "split", "corpus", "language"])
-    return choose(table.iter_batches(ROWS, columns=list(CHOSEN)), rules, frozen, refused)
+    return choose(table.iter_batches(ROWS, columns=list(CHOSEN)), rules, frozen, refused, read_table(store, corrections))
 
 
-def _refuse_empty_splits(choice: Choice, rejects: list[Reject], corpus: Artifact) -> None:
+def _refuse_empty_splits(choice: Choice, rejects: list[Reject], corpus: Artifact, rules: Rules) -> None:
     counts = choice.counts
     for split, n_clips in counts.items():
-        if not n_clips:
+        if not n_clips and (split == "test" or not rules.only_test):
             n_rows = corpus.facts["n_clips"] + corpus.facts["n_rejected"]
             raise CorpusError(
                 f"no clips in split {split!r}: of {n_rows} rows {len(rejects)} are in quarantine ({_reasons(rejects)}), "

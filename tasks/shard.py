@@ -44,7 +44,7 @@ ROWS = 2**14  # of a table as Python values at once
 FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute what begins so
 
 
-@step("dataset", version=3)
+@step("dataset", version=4)
 def shard(
     draft: Draft, manifest: Artifact, audio: list[Artifact], features: list[Artifact], fit: Fit, language: str, gates: Gates, window: int
 ) -> dict[str, Any]:
@@ -68,9 +68,10 @@ def shard(
     kept = np.setdiff1d(np.arange(len(clips)), list(refused))
     split_of, seconds = (np.asarray(clips[name].take(kept)) for name in ("split", "seconds"))
     counts = {split: int((split_of == split).sum()) for split in SPLITS}
-    _refuse_leftovers(counts, rejects, _share_refused(manifest, len(refused), len(clips)), gates.max_rejected)
+    asked = {split: counts[split] for split, n in manifest.facts["splits"].items() if n}
+    _refuse_leftovers(asked, rejects, _share_refused(manifest, len(refused), len(clips)), gates.max_rejected)
 
-    examples = hashlib.sha256()
+    examples = {split: hashlib.sha256() for split in SPLITS}
     used: set[str] = set()
     with draft.staged("index.parquet") as path, pq.ParquetWriter(path, INDEX) as table:
         for start in range(0, len(kept), ROWS):
@@ -78,11 +79,16 @@ def shard(
             table.write_table(rows)
             used |= set(rows["shard"].unique().to_pylist())
             for row in zip(*(rows[name].to_pylist() for name in CONTENT), strict=True):
-                examples.update("\0".join((*map(str, row), "\n")).encode())
+                examples[row[CONTENT.index("split")]].update("\0".join((*map(str, row), "\n")).encode())
     draft.write("quarantine.csv", _table(rejects))
+    for file in manifest.files:
+        if file.name == "corrections.jsonl":  # what came of what people decided; there if they decided anything
+            draft.adopt(file)
 
     shards = {each.key[:12]: (each, shelf) for each, shelf in zip(features, audio, strict=True) if each.key[:12] in used}
     hours = {split: round(float(seconds[split_of == split].sum()) / 3600, 4) for split in SPLITS}
+    settings = [_settings(audio, "version"), _settings(features, *SETTINGS)]
+    contents = {split: fingerprint([hash.hexdigest(), settings]) for split, hash in examples.items()}
     log.info("%d clips in %d shards, %.2f h; %d in quarantine", len(kept), len(used), sum(hours.values()), len(rejects))
     return {
         "splits": counts,
@@ -91,8 +97,10 @@ def shard(
         "n_rejected": len(rejects),
         "rejected": dict(Counter(each.reason for each in rejects)),
         "leaks": manifest.facts["leaks"],
+        "corrections": manifest.facts["corrections"],
         "n_bytes": sum(each.facts["n_bytes"] for each, _ in shards.values()),
-        "content": fingerprint([examples.hexdigest(), _settings(audio, "version"), _settings(features, *SETTINGS)]),
+        "content": fingerprint(contents),
+        "contents": contents,
         "shards": {name: astuple(each.file("shard.arrow")) for name, (each, _) in shards.items()},
         "sounds": {name: astuple(shelf.file("audio.arrow")) for name, (_, shelf) in shards.items()},
         "refers_to": {"corpus": [manifest.facts["corpus"]], "manifest": [manifest.key],

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
+from tasks.contracts.errors import StoreError
+
 HISTORY = "training.jsonl"  # beside the weights of a finished training: its looks
 
 
@@ -45,6 +47,20 @@ class Artifact:
             if file.name == name:
                 return file
         raise KeyError(f"{self.kind}/{self.key} has no {name!r}, only {[file.name for file in self.files]}")
+
+
+@dataclass(frozen=True)
+class SplitOf:
+    """The clips of one split of a data set."""
+
+    dataset: Artifact
+    split: str
+
+    def identity(self) -> str:
+        """Stand for this split in the fingerprint of a step that reads it: what is in the other splits does not matter."""
+        if "contents" not in self.dataset.facts:
+            raise StoreError(f"dataset/{self.dataset.key} was made by an earlier viska; prepare it again with its recipe")
+        return str(self.dataset.facts["contents"][self.split])
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,13 @@ from tasks.contracts.errors import CorpusError
 from tasks.contracts.recipe import Gates, Leaks, Recipe, Splits, Text
 from tasks.contracts.values import Reject
 from tasks.corpora.letters import foreign_letters
+from tasks.corrections.apply import DROPPED, Applied
+from tasks.corrections.decisions import Decision
 from tasks.scoring.normalise import plain, without_punctuation
 from tasks.shards.plan import SPLITS, choose_split, draw, sample
 
 TRAIN, DEV, TEST = range(len(SPLITS))
-UNFROZEN, OTHER_LANGUAGE, LEAKED = -1, -2, -3  # clips of no split: not in the frozen test, not to be scored, shared with another split
+UNFROZEN, OTHER_LANGUAGE, LEAKED, UNASKED = -1, -2, -3, -4  # of no split: not in the frozen test, not to be scored, shared, not asked for
 CONTROL = re.compile(r"<\|.*?\|>")  # would become a token that ends the label, or changes its language
 UNSEEN = re.compile(r"[\0-\x08\x0e-\x1b\x7f]")  # control characters that are no space
 QUOTED = re.compile(r"[\"“”„»«](?P<inside>[^\"“”„»«]*)[\"“”„»«]")
@@ -43,6 +45,7 @@ class Rules:
     gates: Gates = field(default_factory=Gates)
     caps: dict[str, int] = field(default_factory=dict)  # most training clips of a part of a mix, by its name
     train_only: tuple[str, ...] = ()  # parts of a mix of which nothing is held back
+    only_test: bool = False  # nothing is trained on: the test split, or all there is if the source has none
 
 
 def rules_of(recipe: Recipe) -> Rules:
@@ -62,6 +65,7 @@ class Choice:
     rejects: list[Reject]
     leaks: list[dict[str, Any]]  # what splits share: {"what", "split", "with", "clips", "corpora", "removed"}
     n_left: int  # clips that could have been used, and were not drawn
+    applied: Applied  # decisions of an audit, and what came of them
 
     @property
     def counts(self) -> dict[str, int]:
@@ -70,7 +74,11 @@ class Choice:
 
 
 def choose(
-    clips: Iterable[pa.RecordBatch], rules: Rules, frozen: Mapping[str, str] | None = None, refused: Collection[Reject] = ()
+    clips: Iterable[pa.RecordBatch],
+    rules: Rules,
+    frozen: Mapping[str, str] | None = None,
+    refused: Collection[Reject] = (),
+    decisions: Mapping[str, Decision] | None = None,
 ) -> Choice:
     """Return which rows are used, and in which split.
 
@@ -79,13 +87,16 @@ def choose(
         rules: the recipe's.
         frozen: id and recording of each clip of the frozen test; None: the test is drawn here.
         refused: what the source refused, to say why a frozen clip is missing.
+        decisions: of people who listened, by id. A clip that one of them dropped may be missing in the frozen test.
 
     Raises:
         CorpusError: if a frozen clip is missing or changed.
     """
     rejects: list[Reject] = []
-    accepted = _accept(clips, rules, rejects)
-    guarded = None if frozen is None else _find_frozen(accepted, frozen, rules.splits.may_miss, [*refused, *rejects])
+    applied = Applied(decisions or {})
+    accepted = _accept(clips, rules, rejects, applied)
+    wanted = None if frozen is None else _without_dropped(frozen, accepted, applied)
+    guarded = None if wanted is None else _find_frozen(accepted, wanted, rules.splits.may_miss, [*refused, *rejects])
     split_of = _assign(accepted, rules, guarded)
     for number, reason, why in (
         (UNFROZEN, "not in the frozen test", "in test by its source, and not in the frozen one: not trained on; see splits.frozen"),
@@ -101,7 +112,7 @@ def choose(
         drawn = candidates if split == "test" and frozen is not None else _draw(accepted, candidates, split, rules)
         rows[split] = drawn[np.argsort(np.asarray(accepted["stored"].take(drawn)))]
         n_left += len(candidates) - len(drawn)
-    return Choice(accepted, rows, rejects, leaks, n_left)
+    return Choice(accepted, rows, rejects, leaks, n_left, applied)
 
 
 def learnable(text: str, wishes: Text) -> str:
@@ -114,10 +125,12 @@ def learnable(text: str, wishes: Text) -> str:
     return unicodedata.normalize("NFC", text.lower()) if wishes.case == "lower" else text
 
 
-def _accept(clips: Iterable[pa.RecordBatch], rules: Rules, rejects: list[Reject]) -> pa.Table:
-    """Return the rows with usable words and an id of their own; add the others to `rejects`."""
+def _accept(clips: Iterable[pa.RecordBatch], rules: Rules, rejects: list[Reject], applied: Applied) -> pa.Table:
+    """Return the rows with usable words and an id of their own, as people corrected them; add the others to `rejects`."""
 
-    def refusal(written: str, text: str, language: str) -> tuple[str, str] | None:
+    def refusal(id: str, written: str | None, text: str, language: str) -> tuple[str, str] | None:
+        if written is None:
+            return DROPPED, applied.why(id)
         if CONTROL.search(written):
             return "control text", f"{written!r:.80} holds one of Whisper's special tokens"
         if UNSEEN.search(written):
@@ -128,13 +141,17 @@ def _accept(clips: Iterable[pa.RecordBatch], rules: Rules, rejects: list[Reject]
             return "foreign letters", f"{text!r:.80}: {foreign} not of the language's alphabet; see gates.alphabet"
         return None
 
+    def as_learnt(text: str) -> str:
+        return learnable(text, rules.text)
+
     accepted = []
     for batch in clips:
-        written = batch["text"].to_pylist()
-        texts = [learnable(text, rules.text) for text in written]
+        ids, recordings, labels = (batch[name].to_pylist() for name in ("id", "recording", "text"))
+        written = [applied.label(*told, as_learnt) for told in zip(ids, recordings, labels, strict=True)] if applied.table else labels
+        texts = [as_learnt(text or "") for text in written]
         languages = [language or rules.language for language in batch["language"].to_pylist()]
-        refusals = list(map(refusal, written, texts, languages))
-        rejects += [Reject(id, "index", *why) for id, why in zip(batch["id"].to_pylist(), refusals, strict=True) if why]
+        refusals = list(map(refusal, ids, written, texts, languages))
+        rejects += [Reject(id, "index", *why) for id, why in zip(ids, refusals, strict=True) if why]
         for name, values in (("text", texts), ("language", languages)):
             batch = batch.set_column(batch.schema.get_field_index(name), name, pa.array(values, pa.string()))
         accepted.append(batch.filter(pa.array([why is None for why in refusals])))
@@ -156,6 +173,16 @@ def _in_table_order(clips: pa.Table) -> pa.Table:
     clips = clips.append_column("stored", pa.array(np.arange(len(clips))))
     order = np.lexsort((np.asarray(clips["place"]), _codes(clips["corpus"]))) if len(clips) else np.arange(0)
     return clips if (np.diff(order) == 1).all() else clips.take(order)
+
+
+def _without_dropped(frozen: Mapping[str, str], clips: pa.Table, applied: Applied) -> dict[str, str]:
+    """Return the frozen clips without those that people dropped, also where the source has renamed them."""
+    dropped = applied.gone()
+    if not dropped:
+        return dict(frozen)
+    ids, there = {each.id for each in dropped}, set(clips["recording"].to_pylist())
+    sounds = {each.recording for each in dropped} - there  # another clip may have the same sound, and stays
+    return {id: recording for id, recording in frozen.items() if id not in ids and recording not in sounds}
 
 
 def _find_frozen(clips: pa.Table, frozen: Mapping[str, str], may_miss: float, rejects: Collection[Reject]) -> set[str]:
@@ -195,6 +222,9 @@ def _assign(clips: pa.Table, rules: Rules, frozen: set[str] | None) -> np.ndarra
     def decide(id: str, speaker: str, split: str, corpus: str, language: str) -> int:
         if frozen is not None and id in frozen:
             return TEST
+        if rules.only_test:
+            is_test = frozen is None and language == rules.language and split == ("test" if "test" in given[corpus] else split)
+            return TEST if is_test else UNASKED
         is_scored = language == rules.language and corpus not in rules.train_only
         share = [getattr(splits, name) if is_scored and name not in given[corpus] else 0.0 for name in ("dev", "test")]
         fixed = split if split != "train" or not any(share) else ""

@@ -11,7 +11,7 @@ from tasks.contracts.errors import StoreError
 from tasks.store.artifacts import SEAL, peek_all
 from tasks.store.objects import STAGING, TEMPORARY, Store
 
-PREPARED = ("corpus", "manifest", "plan", "audio", "features")  # kinds that exist for the data sets made of them
+PREPARED = ("corpus", "manifest", "plan", "audio", "features", "heard")  # kinds that exist for what is made of them
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from tasks.contracts.values import Artifact
 from tasks.corpora import revision
 from tasks.corpora.choose import rules_of
 from tasks.download import download
-from tasks.index import draw_test, index
+from tasks.index import draw_test, find_corrections, index
 from tasks.log_mel import log_mel
 from tasks.model.start import checkpoint_revision
 from tasks.plan import in_order, make_plan
@@ -78,8 +78,9 @@ def prepare(
 
     corpus = do(download, recipe.corpus, revision(recipe.corpus))
     rules = rules_of(recipe)
-    test = value_of(draw_test.fn(root, corpus, rules))  # drawn anew for each corpus: nothing is frozen here
-    manifest = do(index, corpus, test, rules)
+    corrections = find_corrections(root, recipe.name)
+    test = value_of(draw_test.fn(root, corpus, rules, corrections))  # drawn anew for each corpus: nothing is frozen here
+    manifest = do(index, corpus, test, rules, corrections)
     start = do(fetch_model, recipe.model, checkpoint_revision(model, "main"))
     n_mels, window = start.facts["n_mels"], start.facts["window"]
     parts = value_of(make_plan(root, corpus, manifest, compact))

@@ -13,6 +13,7 @@ import soundfile
 from tasks import download as download_module
 from tasks import index as index_module
 from tasks import shard as shard_module
+from tasks.contracts.values import SplitOf
 from tasks.plan import make_plan
 from tasks.resample import resample
 from tasks.shards.dataset import open_split
@@ -42,6 +43,14 @@ def test_a_corpus_that_grows_by_a_tenth_reads_and_decodes_a_tenth(first: Run, re
     assert set(reads) == {f"clip-{number}.wav" for number in range(N, N + 20)}
     assert sum(grown.dataset.facts["splits"].values()) == N + 20
     assert examples(first).items() <= examples(grown).items(), "no clip changed its split"
+
+
+def test_the_test_means_what_it_meant_whatever_is_trained_on(first: Run) -> None:
+    """Else a baseline would be transcribed anew whenever the corpus grows."""
+    fewer = prepare(splits={"max_train": 50})
+    assert fewer.dataset.facts["splits"]["train"] == 50 < first.dataset.facts["splits"]["train"]
+    for split, is_same in (("train", False), ("dev", True), ("test", True)):
+        assert (SplitOf(first.dataset, split).identity() == SplitOf(fewer.dataset, split).identity()) is is_same
 
 
 def test_clips_that_are_taken_out_leave_the_index_and_no_object_is_written(first: Run, reads: list[str]) -> None:

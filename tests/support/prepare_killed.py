@@ -56,7 +56,7 @@ from tasks.contracts.values import Artifact
 from tasks.corpora import revision
 from tasks.corpora.choose import rules_of
 from tasks.download import download
-from tasks.index import draw_test, index
+from tasks.index import corrections_of, draw_test, index
 from tasks.log_mel import log_mel
 from tasks.plan import in_order, plan
 from tasks.policy import DELAYS
@@ -156,7 +156,8 @@ def prepare(place: Place, recipe: Recipe, part: int = PART, threads: int = 2) ->
     root, store = place.root, place.store()
     corpus = _done(download, root, recipe.corpus, revision(recipe.corpus))
     rules = rules_of(recipe)
-    manifest = _done(index, root, corpus, _done(draw_test, root, corpus, rules), rules)
+    corrections = _done(corrections_of, root, recipe.name)
+    manifest = _done(index, root, corpus, _done(draw_test, root, corpus, rules, corrections), rules, corrections)
     parts = _done(plan, root, corpus, manifest)
     with ThreadPoolExecutor(threads) as pool:
         audio = list(pool.map(lambda part: _done(resample, root, part), parts))
