@@ -2,6 +2,8 @@
 
     viska prepare | train | release | retrain     run a flow, here, or on the server that PREFECT_API_URL names
     viska plan                                    what a run would use and take, before anything heavy runs
+    viska audit                                   labels that are probably wrong, on a page to judge them
+    viska compare RUN RUN...                      runs side by side, with the interval of each difference, as a page
     viska prune                                   list what no data set needs, or remove it
     viska transcribe MODEL FILE...                print the words of recordings
     viska demo MODEL                              open the Gradio app
@@ -10,6 +12,7 @@ Errors that viska means are one message and exit code 2, a network that does not
 """
 
 import argparse
+import json
 import logging
 import os
 import re
@@ -90,6 +93,24 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--device", default="cpu", help="where it would train: cpu, T4, L4, A100-40, H100, H200, ...; default cpu")
     command.add_argument("--price", type=float, default=None, metavar="X", help="of an hour on the device, in any currency")
     command.set_defaults(run=_plan)
+    words = "rank the labels that are probably wrong, and open a page to judge them"
+    command = commands.add_parser("audit", help=words, description=f"viska audit: {words}.", argument_default=argparse.SUPPRESS,
+                                  usage="viska audit [--recipe FILE] [--checkpoint KEY --dataset KEY] [--list] [--FIELD X]")  # fmt: skip
+    _add_recipe(command)
+    command.add_argument("--checkpoint", default="", metavar="KEY", help="which listens; default: the recipe's, trained first")
+    command.add_argument("--dataset", default="", metavar="KEY", help="to which it listens; default: the recipe's")
+    command.add_argument("--list", action="store_true", default=False, help="write the list and open no page")
+    command.add_argument("--host", default="127.0.0.1", help="address to listen on; default: this machine only: it asks for no password")
+    command.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
+    command.set_defaults(run=_audit)
+    command = commands.add_parser("compare", help="compare runs with the first of them, with the interval of each difference")
+    command.add_argument(
+        "runs", metavar="RUN", nargs="+", help="key of a report or a checkpoint, as viska train prints it, or a run's name"
+    )
+    command.add_argument("--store", default="", help="a folder or a gs://, s3:// address; default: VISKA_STORE, or ~/.viska/store")
+    command.add_argument("--page", default="comparison.html", metavar="FILE", help="where the page is written; default comparison.html")
+    command.add_argument("--json", action="store_true", help="print JSON and write no page")
+    command.set_defaults(run=_compare)
     command = commands.add_parser("prune", help="list prepared data that no data set refers to, or remove it")
     command.add_argument("--store", default="", help="a folder or a gs://, s3:// address; default: VISKA_STORE, or ~/.viska/store")
     command.add_argument(
@@ -139,7 +160,29 @@ def _run_flow(options: argparse.Namespace) -> int:
     recipe = _told(options)
     from flows.run import run_flow  # here: Prefect takes a second to import, which --help need not wait for
 
-    return run_flow(options.flow, recipe, **({"compact": True} if getattr(options, "compact", False) else {}))
+    run_flow(options.flow, recipe, **({"compact": True} if getattr(options, "compact", False) else {}))
+    return 0
+
+
+def _audit(options: argparse.Namespace) -> int:
+    """List the labels that are probably wrong, and open the page on which they are judged."""
+    recipe = _told(options)
+    if bool(options.checkpoint) != bool(options.dataset):
+        raise RecipeError("--checkpoint and --dataset go together: which model listens, and to which clips")
+    from flows.run import run_flow  # here: as above
+
+    audit, dataset = run_flow("audit", recipe, checkpoint=options.checkpoint, dataset=options.dataset)
+    if options.list:
+        return 0
+    from tasks.corrections.desk import Desk
+    from tasks.corrections.page import serve  # here: Gradio takes seconds to import
+    from tasks.policy import sealed, store_of
+    from tasks.store.objects import Store
+
+    root = store_of(recipe)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    serve(Desk(Store(root), recipe.name, sealed(root, "audit", audit), sealed(root, "dataset", dataset)), options.host, options.port)
+    return 0
 
 
 def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
@@ -200,6 +243,22 @@ def _transcribe(options: argparse.Namespace) -> int:
             print(f"viska: {file}: {error}", file=sys.stderr)
             failed += 1
     return 1 if failed else 0
+
+
+def _compare(options: argparse.Namespace) -> int:
+    from tasks.policy import store_of
+    from tasks.scoring.html import render_comparison  # here: jiwer and pyarrow take a while to import
+    from tasks.scoring.runs import compare_runs
+    from tasks.scoring.summary import comparison_lines
+    from tasks.store.objects import Store
+
+    reports, pairs = compare_runs(Store(store_of(Recipe(store=options.store))), options.runs)
+    if options.json:
+        print(json.dumps({"runs": reports, "pairs": pairs}, indent=1, ensure_ascii=False))
+        return 0
+    Path(options.page).write_text(render_comparison(reports, pairs), encoding="utf-8")
+    print("\n".join([*comparison_lines(reports, pairs), f"page    {Path(options.page).absolute()}"]))
+    return 0
 
 
 def _prune(options: argparse.Namespace) -> int:

@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import prepare, prepare_others
 from flows.release import release
 from flows.train import train
 from tasks.contracts.recipe import Recipe
@@ -16,6 +16,7 @@ def retrain(recipe: Recipe = Recipe()) -> tuple[str, str, str]:  # noqa: B008  (
         recipe: Everything this run can be told.
     """
     start, dataset = prepare(recipe)
-    checkpoint, report = train(recipe, start, dataset)
+    others = prepare_others(recipe, start) if recipe.scoring.others else []
+    checkpoint, report = train(recipe, start, dataset, others)
     model, demo = release(recipe, checkpoint, report)
     return model, demo, report

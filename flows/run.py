@@ -16,8 +16,8 @@ from tasks.shards.plan import SPLITS
 from tasks.store.objects import Store
 
 
-def run_flow(name: str, recipe: Recipe, **options: bool) -> int:
-    """Run the flow called `name`, print its closing words, and return the exit code."""
+def run_flow(name: str, recipe: Recipe, **options: bool | str) -> tuple[str, ...]:
+    """Run the flow called `name`, print its closing words, and return its result."""
     began = time.monotonic()
     server = None if named_server() else Server()
     if server and recipe.prepare.dask:
@@ -38,11 +38,11 @@ def run_flow(name: str, recipe: Recipe, **options: bool) -> int:
         server.wait()
     # Who would miss the heartbeats of a run on its own server? Each flow would wait a second for them at its end.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if server else contextlib.nullcontext():
-        result = flow(recipe, **options)
+        result: tuple[str, ...] = flow(recipe, **options)
     for line in _closing_words(name, recipe, result):
         print(line)
     print(f"{sum(made.values())} steps done, {sum(cached.values())} found in the store, in {time.monotonic() - began:.0f} s")
-    return 0
+    return result
 
 
 def _without_traceback(record: logging.LogRecord) -> bool:
@@ -60,6 +60,10 @@ def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterat
         yield from _describe_data(root, sealed(root, "dataset", result[1]))
     if name == "train":
         yield f"key     {result[0]}, in the store {root}"
+    if name == "audit":
+        suspects = sealed(root, "audit", result[0])
+        yield f"labels  {suspects.facts['n_suspects']} of {suspects.facts['n_clips']} have something against them"
+        yield f"list    {_at(root, suspects, 'suspects.jsonl')}"
     if name in ("train", "retrain"):
         yield from _describe_scores(root, sealed(root, "report", result[-1]))
     if name in ("release", "retrain"):
@@ -77,15 +81,16 @@ def _describe_data(root: str, dataset: Artifact) -> Iterator[str]:
 
 
 def _describe_scores(root: str, report: Artifact) -> Iterator[str]:
+    from tasks.scoring.summary import limits
+
     facts = report.facts
     for key, title in (("wer", "WER"), ("cer", "CER")):
         before, after, gain = facts["before"][key], facts["after"][key], facts["gain"][key]
         yield (
-            f"{title}     {100 * before['value']:.1f} % before, {100 * after['value']:.1f} % after "
-            f"({100 * after['low']:.1f} to {100 * after['high']:.1f}); gain {100 * gain['value']:.1f} points "
-            f"({100 * gain['low']:.1f} to {100 * gain['high']:.1f}), {facts['n_clips']} test clips"
+            f"{title}     {100 * before['value']:.1f} % before, {100 * after['value']:.1f} % after {limits(after)}; "
+            f"gain {100 * gain['value']:.1f} points {limits(gain)}, {facts['n_clips']} test clips, {facts['normaliser']}"
         )
-    yield f"report  {_at(root, report, 'report.html')}"
+    yield f"report  {report.key}, {_at(root, report, 'report.html')}"
 
 
 def _at(root: str, artifact: Artifact, name: str) -> str:

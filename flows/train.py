@@ -2,28 +2,46 @@
 
 from prefect import flow
 
-from flows.prepare import prepare
+from flows.prepare import prepare, prepare_others
 from tasks.contracts.recipe import Recipe
+from tasks.contracts.values import Artifact, SplitOf
 from tasks.policy import sealed, store_of
-from tasks.score import transcribe_split, write_report
+from tasks.report import Hearing, normalisers_of, show_report, write_report
+from tasks.score import transcribe_long, transcribe_split
 from tasks.train import train_model
 
 
 @flow(flow_run_name="train-{recipe.name}", persist_result=False)
-def train(recipe: Recipe, start: str = "", dataset: str = "") -> tuple[str, str]:
+def train(recipe: Recipe, start: str = "", dataset: str = "", others: list[str] | None = None) -> tuple[str, str]:
     """Train on the recipe's shards, score the model before and after, and return the keys of checkpoint and report.
 
     Args:
         recipe: Everything this run can be told.
         start: Key of the sealed model to start from; empty, with dataset empty: prepare both first.
         dataset: Key of the sealed data set.
+        others: Keys of the data sets of the recipe's further tests, in its order; not given: prepare them first.
     """
     root = store_of(recipe)
     start, dataset = (start, dataset) if dataset else prepare(recipe)
+    if recipe.scoring.others and not others:
+        others = prepare_others(recipe, start)
     model, data = sealed(root, "model", start), sealed(root, "dataset", dataset)
-    hearing = ("test", recipe.token, recipe.scoring.batch)
-    before = transcribe_split(root, model, data, *hearing, "before")
+    further = [sealed(root, "dataset", each) for each in others or ()]
+    before = _hear(root, recipe, model, data, further, "before")
     checkpoint = train_model(root, model, data, recipe.token, recipe.training)
-    after = transcribe_split(root, checkpoint, data, *hearing, "after")
-    report = write_report(root, recipe.up_to_the_report(), model, checkpoint, data, data.digest, before, after)
+    after = _hear(root, recipe, checkpoint, data, further, "after")
+    told = recipe.up_to_the_report()
+    report = write_report(root, told, normalisers_of(recipe), model, checkpoint, data, data.digest, further, before, after)
+    show_report(root, report)
     return checkpoint.key, report.key
+
+
+def _hear(root: str, recipe: Recipe, model: Artifact, data: Artifact, further: list[Artifact], name: str) -> Hearing:
+    """Return what a model hears in the test, in long recordings if they are wished for, and in each further test."""
+    wish, test = recipe.scoring, SplitOf(data, "test")
+    heard = transcribe_split(root, model, test, recipe.token, wish.batch, name, wish.engine)
+    long = transcribe_long(root, model, test, recipe.token, wish.long, name) if wish.long.recordings else None
+    return Hearing(heard, long, [
+        transcribe_split(root, model, SplitOf(set, "test"), recipe.about(other).token, wish.batch, f"{name}-{other.name}", wish.engine)
+        for other, set in zip(wish.others, further, strict=True)
+    ])  # fmt: skip

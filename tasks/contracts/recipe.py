@@ -282,11 +282,48 @@ class Training(Section):
         return self.model_dump(mode="json", exclude={"checkpoints"})
 
 
+class LongForm(Section, title="Long recordings"):
+    """Test clips joined to recordings of minutes, and sounds in which nobody speaks, heard as `viska transcribe` hears them."""
+
+    recordings: int = Field(3, ge=0, le=1000)
+    """At most so many; 0: none, and no sounds without speech"""
+    minutes: float = Field(2.0, ge=0.1, le=120)
+    """Of each recording"""
+    seed: int = Field(0, ge=0)
+    """Decides which clips are joined, and the pauses"""
+
+
+class OtherTest(Section, title="Another test"):
+    """What the training is not about, another language or another domain: scored before and after, to see what is forgotten."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,31}$")
+    """What people call it, and the test that is frozen of it"""
+    language: str = ""
+    """Of its recordings, one that Whisper knows; empty: the recipe's"""
+    corpus: Corpus
+    """Its split test; all of it, if it has no such split"""
+
+    @field_validator("language")
+    @classmethod
+    def _language_is_one_of_whispers(cls, language: str) -> str:
+        code = code_of(language) if language else ""
+        if code not in ("", *EVERYWHERE):
+            raise ValueError(f"{about(code)}; expected a language that every Whisper knows")
+        return code
+
+
 class Scoring(Section):
     """How both models are scored: greedy, language forced, no timestamps, the same for before and after."""
 
     batch: int = Field(32, ge=1, le=1024)
     """Clips transcribed at once"""
+    engine: Literal["viska", "ctranslate2"] = "viska"
+    """ctranslate2: the same words in less time on a CPU, if that package is installed; compared with ours on the first clips"""
+    normaliser: Literal["auto", "plain", "sv", "whisper-basic", "whisper-english"] = "auto"
+    """What is no error; auto: the one of the language if there is one, else plain (case and punctuation)"""
+    long: LongForm = LongForm()
+    others: tuple[OtherTest, ...] = ()
+    """Further tests, of what the training is not about"""
     resamples: int = Field(1000, ge=100, le=100_000)
     """Draws of the bootstrap behind the intervals"""
     seed: int = Field(0, ge=0)
@@ -348,6 +385,29 @@ class Recipe(Section):
             raise _at("language", self.language, f"{about(self.language)}. Whisper does not know it, and {wish}")
         return self
 
+    @model_validator(mode="after")
+    def _normaliser_is_of_the_language(self) -> "Recipe":
+        wish = self.scoring.normaliser
+        if (own := {"sv": "sv", "whisper-english": "en"}.get(wish, self.language)) != self.language:
+            raise _at("scoring.normaliser", wish, f"knows the rules of {own} alone, and the language is {self.language}; use auto or plain")
+        return self
+
+    @model_validator(mode="after")
+    def _other_tests_have_names_of_their_own(self) -> "Recipe":
+        names = [each.name for each in self.scoring.others]
+        if len(set(names)) < len(names):
+            raise _at("scoring.others", ", ".join(names), "the same name twice; a test is frozen under its name")
+        return self
+
+    def about(self, other: OtherTest) -> "Recipe":
+        """Return the recipe by which another test is prepared."""
+        frozen, gates = f"{self.test_name}~{other.name}", self.gates  # no name of a recipe holds a ~
+        if language := other.language:
+            gates = gates.model_copy(update={"alphabet": ""})
+        told = {"name": f"{self.name}~{other.name}", "corpus": other.corpus, "gates": gates, "scoring": Scoring(),
+                "splits": self.splits.model_copy(update={"frozen": frozen})}  # fmt: skip
+        return self.model_copy(update=told | ({"language": language, "language_token": ""} if language else {}))
+
     @property
     def token(self) -> str:
         """The code in the language token that training and decoding use."""
@@ -370,7 +430,7 @@ class Recipe(Section):
 def _at(field: str, value: str, message: str) -> ValidationError:
     """Return a refusal of one field by a rule that needs several."""
     refusal = PydanticCustomError("value_error", "{message}", {"message": message})
-    return ValidationError.from_exception_data("Recipe", [{"type": refusal, "loc": (field,), "input": value}])
+    return ValidationError.from_exception_data("Recipe", [{"type": refusal, "loc": tuple(field.split(".")), "input": value}])
 
 
 def _kinds(union: Any) -> tuple[str, ...]:

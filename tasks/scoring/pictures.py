@@ -9,6 +9,7 @@ from itertools import cycle
 from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from markupsafe import Markup
 
 from tasks.scoring.svg import STANDIN, drawing, for_itself, for_page
@@ -23,6 +24,7 @@ MOST_ROWS = 40  # of a picture; the table has all slices
 WORST = 150  # %, where the axis of a WER ends: that of a model that talks on can be anything
 COLOURS, DASHES = ("second", "first", "third", "fourth", "ink"), ("-", "--", ":", "-.")
 Points = list[tuple[float, float]]
+Rate = Mapping[str, Any]  # value, low and high, shares; the last two are None where there can be no interval
 
 
 def curves_of(history: list[dict[str, Any]]) -> dict[str, dict[str, Points]]:
@@ -69,7 +71,7 @@ def dev_picture(histories: Mapping[str, list[dict[str, Any]]]) -> Markup | None:
         return for_page(figure, "dev", "Dev WER of each run, %", _told("dev WER, %", series))
 
 
-def slices_picture(kinds: Mapping[str, Sequence[dict[str, Any]]], before: dict[str, float], after: dict[str, float]) -> Markup:
+def slices_picture(kinds: Mapping[str, Sequence[dict[str, Any]]], before: Rate, after: Rate) -> Markup:
     """Return the WER of each slice before and after with intervals, by kind, with lines at that of all clips; at most MOST_ROWS rows."""
     rows: list[tuple[str, dict[str, Any] | None]] = []
     for by, slices in kinds.items():
@@ -143,8 +145,9 @@ def _forest(
         sides = (("before", "first", -0.16, "none", "--"), ("after", "second", 0.16, STANDIN["second"], "-"))
         for number, (side, colour, shift, face, dash) in enumerate(sides):
             drawn = [(place + shift, *_cut(row[side])) for place, (_, row) in enumerate(rows) if row]
-            y, value, low, high = ([each[part] for each in drawn] for part in range(4))
-            axes.hlines(y, low, high, color=STANDIN[colour], linewidth=2, linestyle="-")
+            y, value = [at for at, *_ in drawn], [point for _, point, *_ in drawn]
+            bars = np.array([(at, *bar) for at, _, *bar in drawn if bar]).reshape(-1, 3)
+            axes.hlines(*bars.T, color=STANDIN[colour], linewidth=2, linestyle="-")
             axes.plot(
                 value, y, "o", color=STANDIN[colour], markerfacecolor=face, markersize=6.5, markeredgewidth=1.8, label=side, clip_on=False
             )
@@ -153,7 +156,7 @@ def _forest(
         axes.set_yticks(range(len(rows)), [shorten(label, 36, placeholder=" …") for label, _ in rows])
         for label, (_, row) in zip(axes.get_yticklabels(), rows, strict=True):
             label.set(color=STANDIN["ink"], fontweight="normal" if row else "bold")
-        is_cut = any(100 * row[side]["high"] > WORST for _, row in rows if row for side in ("before", "after"))
+        is_cut = any(100 * (row[side]["high"] or row[side]["value"]) > WORST for _, row in rows if row for side in ("before", "after"))
         axes.set(ylim=(len(rows) - 0.4, -0.6), xlim=(0, None), xlabel=f"WER, %, cut at {WORST}" if is_cut else "WER, %")
         axes.grid(axis="x")
         axes.grid(visible=False, axis="y")
@@ -161,12 +164,12 @@ def _forest(
         return for_page(figure, name, title, told)
 
 
-def _cut(interval: dict[str, float]) -> tuple[float, float, float]:
-    value, low, high = (min(100 * interval[key], WORST) for key in ("value", "low", "high"))
-    return value, low, high
+def _cut(interval: Rate) -> tuple[float, ...]:
+    """Return value, low and high in percent, or the value alone."""
+    return tuple(min(100 * interval[key], WORST) for key in ("value", "low", "high") if interval[key] is not None)
 
 
-def _percent(interval: dict[str, float]) -> str:
+def _percent(interval: Rate) -> str:
     return f"{100 * interval['value']:.1f} %"
 
 

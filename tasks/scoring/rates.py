@@ -3,7 +3,7 @@
 jiwer counts; an `evaluate.Metric` of our own carries it, because `evaluate.load("wer")` fetches a script from the Hub when it runs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import evaluate
 import jiwer
 
 from tasks.scoring.normalise import NORMALISERS, Normaliser, plain
+from tasks.scoring.prediction import Prediction
 
 PLAIN = NORMALISERS["plain"]
 
@@ -29,6 +30,10 @@ class Errors:
     def n_edits(self) -> int:
         """All edits together."""
         return self.n_substituted + self.n_deleted + self.n_inserted
+
+
+Count = Callable[[str, str], Errors]
+Clean = Callable[[str], str]
 
 
 def count_words(reference: str, hypothesis: str) -> Errors:
@@ -49,6 +54,11 @@ def count_characters(reference: str, hypothesis: str) -> Errors:
     return Errors(result.substitutions, result.deletions, result.insertions, len(reference))
 
 
+def count_all(predictions: Sequence[Prediction], count: Count, clean: Clean) -> list[Errors]:
+    """Count the errors of each clip, of texts that `clean` has left what matters of."""
+    return [count(clean(each.reference), clean(each.text)) for each in predictions]
+
+
 def rate(errors: Sequence[Errors]) -> float:
     """Return edits over reference length, of all together; may exceed 1. ZeroDivisionError-free: no reference at all gives infinity."""
     n_reference = sum(each.n_reference for each in errors)
@@ -57,7 +67,7 @@ def rate(errors: Sequence[Errors]) -> float:
 
 
 class ErrorRates(evaluate.Metric):  # type: ignore[misc]  # the library is untyped
-    """WER and CER, raw and normalised, as a metric of the `evaluate` library; nothing is fetched."""
+    """WER and CER, raw and normalised, as a metric of the `evaluate` library, for a notebook or a trainer; nothing is fetched."""
 
     def __init__(self, normaliser: Normaliser = PLAIN, **options: Any) -> None:
         """Count what is left after `normaliser`; `options` are those of every `evaluate.Metric`."""

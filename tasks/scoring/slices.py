@@ -62,12 +62,12 @@ def slices(
 def worst_slices(slices: Sequence[Mapping[str, Any]], overall: float) -> list[dict[str, str]]:
     """Return by and name of the slices that the second model certainly hears worse than all clips together, the most certain first.
 
-    Certainly: the whole interval lies above `overall`, in a slice that is large enough. How certain: the distance to `overall`, in units of
-    the distance to its own lower limit. Each slice is looked at by itself, so of 40 slices that are no worse about one stands here by
-    luck (2.5 % of them): a hint where to look, not a proof.
+    Certainly: it has an interval, which as a whole lies above `overall`, in a slice that is large enough. How certain: the distance to
+    `overall`, in units of the distance to its own lower limit. Each slice is looked at by itself, so of 40 slices that are no worse about
+    one stands here by luck (2.5 % of them): a hint where to look, not a proof.
     """
     large = [each for each in slices if each["n_clips"] >= MIN_CLIPS and each["n_words"] >= MIN_WORDS]
-    worse = [each for each in large if each["after"]["low"] > overall]
+    worse = [each for each in large if each["after"]["low"] is not None and each["after"]["low"] > overall]
     worse.sort(key=lambda each: (overall - each["after"]["value"]) / max(each["after"]["value"] - each["after"]["low"], 1e-9))
     return [{"by": each["by"], "name": each["name"]} for each in worse[:N_WORST]]
 

@@ -60,6 +60,7 @@ def least(section: type[Section]) -> Section:
     ({"language": "se", "language_token": "finish"}, "language_token", "got 'finish'", "Finnish is fi"),
     ({"language": "sv", "language_token": "fi"}, "language_token", "got 'fi'", "must be empty: Whisper knows sv"),
     ({"language_token": "new"}, "language_token", "got 'new'", "must be empty: Whisper knows sv"),
+    ({"scoring": {"normaliser": "whisper-english"}}, "scoring.normaliser", "got 'whisper-english'", "knows the rules of en alone"),
     ({"model": {"kind": "scratch", "width": 128, "heads": 3}}, "model", "width 128", "not a multiple of heads 3"),
     ({"model": {"kind": "scratch", "width": 100}}, "model.width", "got 100", "multiple of 8"),
     ({"release": {"name": "a/b"}}, "release.name", "got 'a/b'", "match pattern"),

@@ -1,5 +1,6 @@
 """The Mozilla Data Collective: a release is fetched once and whole, a kill costs nothing, a refusal says what to do, no secret is shown."""
 
+import gzip
 import hashlib
 import io
 import logging
@@ -39,7 +40,7 @@ def release() -> bytes:
         rows = "".join(f"speaker-{split}\t{next(names)}\tid\tEn mening för {split}.\t2\t0\t\t\t\tsv-SE\n" for _ in range(2))
         files[f"{below}{split}.tsv"] = (HEADER + rows).encode()
     packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+    with gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as unpacked, tarfile.open(fileobj=unpacked, mode="w") as archive:
         for name, data in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(data)

@@ -10,14 +10,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
+from flows.__main__ import main
+from flows.audit import audit
 from flows.prepare import prepare
 from flows.retrain import retrain
 from tasks import policy
 from tasks.contracts.errors import CorpusError
 from tasks.contracts.recipe import Recipe, read_recipe
+from tasks.corrections.decisions import correction, save
 from tasks.store.artifacts import load
+from tasks.store.lines import from_lines
 from tasks.store.objects import Store
 
 pytestmark = pytest.mark.flow
@@ -27,11 +32,11 @@ TINY = {
     "gates": {"max_rejected": 1.0},
     "model": {"kind": "scratch", "width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "window": 4, "vocabulary": 300},
     "training": {"steps": 4, "batch": 4, "warmup": 1, "learning_rate": 1e-3, "evaluate_every": 2, "dev_clips": 4},
-    "scoring": {"resamples": 100},
+    "scoring": {"resamples": 100, "long": {"recordings": 1, "minutes": 0.1}},
 }
 PARTS = 3  # one for each split of so small a corpus
-ONCE = ("corpus", "manifest", "plan", "model", "dataset", "checkpoint", "report", "page", "models", "space", "spaces")
-ALL = dict.fromkeys((*ONCE, "test", "frozen"), 1) | {"audio": PARTS, "features": PARTS, "predictions": 2}
+ONCE = ("corpus", "corrections", "manifest", "plan", "model", "dataset", "checkpoint", "report", "page", "models", "space", "spaces")
+ALL = dict.fromkeys((*ONCE, "test", "frozen"), 1) | {"audio": PARTS, "features": PARTS, "predictions": 2, "long": 2}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -84,6 +89,19 @@ def test_a_run_leaves_shards_checkpoint_report_and_a_model_folder_that_transform
     assert (page / "README.md").read_text().count(f"{100 * report['after']['wer']['value']:.1f} %")
 
 
+def test_the_report_stands_in_the_prefect_ui(first: Path) -> None:
+    with get_client(sync_client=True) as client:
+        shown = {each.key: each for each in client.read_artifacts()}
+    headline, slices, page = (str(shown[key].data) for key in ("report", "slices", "report-page"))
+    report = json.loads(next((first / "report").glob("*/report-*.json")).read_text())
+    assert (
+        f"{100 * report['after']['wer']['value']:.1f} % WER" in headline
+        and "viska-sv-1" in headline
+        and "recordings of minutes" in headline
+    )
+    assert all(each["name"] in slices for each in report["slices"]) and "report-" in page
+
+
 def test_a_second_run_does_nothing_and_says_so(store: Path) -> None:
     _run(store)
     assert made() == {}
@@ -107,12 +125,28 @@ def test_a_run_from_another_folder_finds_everything(store: Path, tmp_path: Path,
     [
         ({"scoring": {"batch": 3}}, {"page"}),  # the whole recipe stands beside the model
         ({"scoring": {"resamples": 200}}, {"report", "page"}),
-        ({"training": {"learning_rate": 2e-3}}, {"checkpoint", "predictions", "report", "page"}),
-        ({"features": {"dtype": "float32"}}, {"features", "dataset", "predictions", "checkpoint", "report", "page"}),
+        ({"scoring": {"normaliser": "plain"}}, {"report", "page"}),  # nothing is transcribed again
+        ({"scoring": {"long": {"recordings": 0}}}, {"report", "page"}),
+        ({"training": {"learning_rate": 2e-3}}, {"checkpoint", "predictions", "long", "report", "page"}),
+        ({"features": {"dtype": "float32"}}, {"features", "dataset", "predictions", "long", "checkpoint", "report", "page"}),
         ({"release": {"name": "other"}}, {"page", "space"}),
         (
             {"corpus": {"n_test": 8}, "splits": {"frozen": "eight"}},
-            {"test", "frozen", "corpus", "manifest", "plan", "audio", "features", "dataset", "predictions", "checkpoint", "report", "page"},
+            {
+                "test",
+                "frozen",
+                "corpus",
+                "manifest",
+                "plan",
+                "audio",
+                "features",
+                "dataset",
+                "predictions",
+                "long",
+                "checkpoint",
+                "report",
+                "page",
+            },
         ),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
@@ -122,6 +156,22 @@ def test_a_changed_field_repeats_the_steps_that_depend_on_it_and_no_other(
 ) -> None:
     _run(store, **changes)
     assert set(made()) - {"models", "spaces"} == expected
+
+
+def test_further_tests_are_scored_before_and_after_and_freeze_their_own_clips(store: Path) -> None:
+    others = [{"name": "german", "language": "de", "corpus": {"kind": "espeak", "n_train": 20, "n_dev": 4, "n_test": 5, "seed": 4}}]
+    _, _, key = _run(store, scoring={"others": others})
+    assert made() == {"corpus": 1, "test": 1, "manifest": 1, "plan": 1, "audio": 1, "features": 1, "dataset": 1, "frozen": 1,
+                      "predictions": 2, "report": 1, "page": 1, "models": 1}  # fmt: skip
+    report = json.loads(next((store / "report").glob(f"{key}/report-*.json")).read_text())
+    (german,) = report["forgetting"]
+    told = [german[key] for key in ("name", "language", "n_clips", "n_learnt", "normaliser")]
+    assert told == ["german", "de", 5, 0, "viska-plain-1"]
+    assert german["before"]["low"] <= german["before"]["value"] and report["long_form"]["n_recordings"] == 1
+    frozen = json.loads((store / "frozen" / "tiny~german.json").read_text())
+    assert len(frozen["scored"]) == 5
+    _run(store, scoring={"others": others})
+    assert made() == {}
 
 
 def test_another_corpus_under_the_same_name_is_refused_because_of_its_test(store: Path) -> None:
@@ -217,6 +267,33 @@ def test_a_corpus_with_nothing_left_is_refused_with_its_reasons(tmp_path: Path) 
         retrain(read_recipe(TINY | {"corpus": {"kind": "folder", "path": str(folder)}, "store": str(tmp_path / "store")}))
 
 
+def test_runs_are_compared_by_the_command(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "comparison.html"
+    assert main(["compare", "tiny", "tiny", "--store", str(first), "--page", str(page)]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("tiny  WER") == 2 and "gain +0.0 (+0.0 to +0.0)" in printed and page.read_text().startswith("<!doctype html>")
+    assert main(["compare", "tiny", "--store", str(first), "--json"]) == 0
+    assert [each["name"] for each in json.loads(capsys.readouterr().out)["runs"]] == ["tiny"]
+    assert main(["compare", "tine", "--store", str(first)]) == 2 and "no report is of 'tine'" in capsys.readouterr().err
+    assert main(["audit", "--checkpoint", "a" * 24]) == 2 and "go together" in capsys.readouterr().err
+
+
+def test_an_audit_hears_all_splits_and_lists_suspects_and_the_next_run_uses_what_was_decided(store: Path) -> None:
+    keys = [next((store / kind).iterdir()).name for kind in ("checkpoint", "dataset")]
+    policy.made.clear()
+    key, dataset = audit(_recipe(store), *keys)
+    assert made() == {"predictions": 2, "audit": 1}, "what was heard in the test is known"
+    (file,) = (store / "audit" / key).glob("suspects-*.jsonl")
+    suspects = from_lines(file.read_bytes())
+    assert {each["split"] for each in suspects} == {"train", "dev", "test"} and dataset == keys[1]
+    wrong = next(each for each in suspects if each["split"] == "train")
+    save(Store(str(store)), "tiny", [correction(wrong["id"], wrong["recording"], wrong["label"], "något helt annat")])
+    _, _, report = _run(store)
+    assert {"corrections", "manifest", "dataset", "checkpoint"} <= set(made()) and "audio" not in made()
+    told = json.loads(next((store / "report" / report).glob("report-*.json")).read_text())
+    assert told["dataset"]["corrections"] == {"n_corrected": 1, "n_dropped": 0, "n_accepted": 0, "n_stale": 0}
+
+
 def test_training_runs_on_a_machine_that_has_torch_and_transformers_and_little_else(store: Path, tmp_path: Path) -> None:
     (start,), (dataset,) = (sorted(path.name for path in (store / kind).iterdir()) for kind in ("model", "dataset"))
     told = _recipe(store).training.model_dump() | {"language": "sv"}
@@ -235,7 +312,7 @@ def test_a_training_begins_with_the_weights_of_an_earlier_one_and_nothing_else_o
     (key,) = (path.name for path in (store / "checkpoint").iterdir())
     policy.made.clear()
     retrain(read_recipe(TINY | {"model": {"kind": "trained", "checkpoint": key}, "store": str(store)}))
-    assert set(made()) == {"model", "checkpoint", "predictions", "report", "page", "models"}, "the data are those that it has"
+    assert set(made()) == {"model", "checkpoint", "predictions", "long", "report", "page", "models"}, "the data are those that it has"
     models = [load(Store(str(store)), "model", path.name) for path in (store / "model").iterdir()]
     (warm,) = (each for each in models if each.facts["name"] == f"checkpoint {key}")
     before = load(Store(str(store)), "checkpoint", key)

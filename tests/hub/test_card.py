@@ -6,12 +6,15 @@ from huggingface_hub import ModelCard
 
 from tasks.contracts.errors import ReleaseError
 from tasks.hub.card import check_card, write_card
-from tasks.scoring.report import Prediction, compare
+from tasks.scoring.normalise import normaliser_for
+from tasks.scoring.prediction import Prediction
+from tasks.scoring.report import compare
 
 SAID = [("a", "en båt", "s1"), ("b", "två röda hästar", "s2"), ("c", "tre", "s2")]
-BEFORE = [Prediction(id, text, "fel", True, speaker) for id, text, speaker in SAID]
-AFTER = [Prediction(id, text, text.replace("röda", "blå"), False, speaker) for id, text, speaker in SAID]
-REPORT = compare(BEFORE, AFTER, resamples=200, seed=0) | {
+BEFORE = [Prediction(id, text, "fel", True) for id, text, _ in SAID]
+AFTER = [Prediction(id, text, text.replace("röda", "blå"), False) for id, text, _ in SAID]
+CLIPS = [{"id": id, "speaker": speaker} for id, _, speaker in SAID]
+REPORT = compare(BEFORE, AFTER, CLIPS, normaliser_for("sv"), set(), resamples=200, seed=0) | {
     "name": "test",
     "language": "sv",
     "decoding": "greedy",
@@ -54,6 +57,15 @@ def test_the_card_says_the_same_numbers_as_the_report_with_their_intervals() -> 
     after = REPORT["after"]["wer"]
     assert f"| {100 * after['value']:.1f} % ({100 * after['low']:.1f} to {100 * after['high']:.1f}) |" in card
     assert "1,234,567 parameters" in card and "CC0-1.0" in card and "synthetic" not in card
+
+
+def test_a_card_of_a_test_that_is_too_small_for_intervals_says_so() -> None:
+    alone = compare(BEFORE[1:2], AFTER[1:2], CLIPS[1:2], normaliser_for("sv"), set(), resamples=200, seed=0)
+    card = write_card(REPORT | alone, "whisper-test", "apache-2.0", "CC0-1.0")
+    assert "| 33.3 % (no interval) | 66.7 (no interval) |" in card and "there is no interval: nearly all words are of one clip." in card
+    assert "None" not in card and "bootstrap" not in card
+    assert "by paired bootstrap over speakers." in write_card(REPORT | {"unit": "speakers"}, "x", "mit", "none")
+    assert "by paired bootstrap over clips, so of these voices alone." in write_card(REPORT | {"unit": "clips"}, "x", "mit", "none")
 
 
 def test_a_card_of_the_demonstration_says_that_its_voices_are_synthetic() -> None:

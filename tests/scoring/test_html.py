@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from tasks.scoring.html import mark_errors, render_comparison, render_report
+from tasks.scoring.summary import comparison_lines, slices_table, summary
 
 SAID = "Vi åker till skärgården i morgon bitti, om vädret tillåter."
 VOID = {"meta", "br", "img", "input", "link", "hr"}
@@ -270,6 +271,44 @@ def test_the_verdict_is_that_of_the_interval(low: float, high: float, words: str
     report["gain"]["wer"] = {"value": (low + high) / 2, "low": low, "high": high}
     page = render_report(report, {})
     assert words in page and sum(each in page for each in ("Better by", "Worse by", "No difference")) == 1
+
+
+def without_intervals(value: Any) -> Any:
+    if isinstance(value, list):
+        return [without_intervals(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    bare = {"low": None, "high": None} if value.keys() == {"value", "low", "high"} else {}
+    return {key: without_intervals(each) for key, each in value.items()} | bare
+
+
+def test_without_intervals_nothing_is_called_better_or_worse() -> None:
+    report = without_intervals(full_report()) | {"worst_slices": [], "key": "a" * 24}
+    report["long_form"]["unit"] = "recordings"
+    page = render_report(report, {})
+    assert "Too few clips to tell." in page and '14.0 %<span class="soft">no interval</span>' in page
+    assert "No interval: over 1 recording. Normaliser: viska-sv-1." in page and "No intervals: nearly all words are of one clip. " in page
+    pair = {"key": report["key"], "same_test": True, "why": "", "gain": report["gain"]}
+    compared = render_comparison([full_report() | {"key": "b"}, report], [pair])
+    assert "too few clips to tell" in compared
+    told = [summary(report), *comparison_lines([report, report], [pair]), str(slices_table(report))]
+    assert "points; too few clips to tell" in told[0] and all("(no interval)" in each for each in told)
+    for text in ("excludes zero", "includes zero", "Better by", "Worse by", 'class="tag"', ">better<", ">worse<", "no difference"):
+        assert text not in page + compared + "".join(told), text
+
+
+def test_a_page_says_what_its_intervals_are_over() -> None:
+    long = full_report()["long_form"] | {"n_recordings": 3, "unit": "recordings"}
+    page = render_report(plain_report() | {"unit": "clips", "n_speakers": 2, "long_form": long}, {})
+    assert "paired bootstrap over clips; they are of these voices alone" in page and "they are rough" not in page
+    assert "Intervals of 95 %: over 3 recordings, as if none of them had a voice in common." in page
+
+
+def test_every_figure_of_a_run_has_its_normaliser() -> None:
+    reports = [full_report() | {"key": "a"}, full_report() | {"key": "b", "normaliser": "viska-plain-1"}]
+    first, second = comparison_lines(reports, [{"key": "b", "same_test": False, "why": "another"}])
+    assert "(9.2 to 12.0), viska-sv-1" in first and "(9.2 to 12.0), viska-plain-1  another" in second
+    assert "Normaliser viska-sv-1" in summary(reports[0])
 
 
 def test_all_that_people_said_or_wrote_is_shown_as_text() -> None:

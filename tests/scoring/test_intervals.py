@@ -15,6 +15,11 @@ def _errors(edits: Sequence[int], length: int = 10) -> list[Errors]:
     return [Errors(int(edit), 0, 0, length) for edit in edits]
 
 
+def _limits(each: Interval) -> tuple[float, float]:
+    assert each.low is not None and each.high is not None
+    return each.low, each.high
+
+
 def test_the_figures_are_those_of_all_clips_and_the_intervals_hold_them() -> None:
     before, after, gain = paired_intervals(_errors([5, 6, 4, 5]), _errors([1, 3, 0, 0]), ["a", "b", "c", "d"], 2000, 0)
     assert (before.value, after.value, gain.value) == pytest.approx((0.5, 0.1, 0.4))
@@ -40,8 +45,40 @@ def test_speakers_are_weighed_not_clips() -> None:
 
 def test_one_speaker_alone_is_judged_by_clips_and_the_report_can_say_so() -> None:
     assert interval(_errors([1, 2, 3]), ["a"] * 3, 300, 0) == interval(_errors([1, 2, 3]), [""] * 3, 300, 0)
-    assert unit(["a", "a"]) == unit(["", ""]) == unit(["a"]) == unit([""]) == unit([]) == "clips"
-    assert unit(["a", "b"]) == unit(["a", ""]) == "speakers"
+    for speakers in (["a", "a"], ["", ""], ["a"], [""], [], ["a", ""], ["a", "", ""]):
+        assert unit(speakers, _errors([1] * len(speakers))) == "clips"
+    assert unit(["a", "b"], _errors([1, 0])) == unit(["a", "b", ""], _errors([1, 0, 0])) == "speakers"
+
+
+def test_a_speaker_who_said_nearly_all_is_judged_by_clips_too() -> None:
+    for n_other, weighed in ((4, "speakers"), (1, "clips")):  # of 16 clips and of 13
+        assert unit(["a"] * 12 + ["b"] * n_other, _errors([1] * (12 + n_other))) == weighed
+    assert unit(["a", "a", "b"], [*_errors([1, 1]), Errors(0, 0, 3, 0)]) == "clips", "b said nothing"
+
+
+@pytest.mark.parametrize("n_others", [1, 2, 5, 20])
+@pytest.mark.parametrize("other", ["", "b"])
+def test_few_clips_beside_those_of_one_speaker_do_not_make_the_interval_explode(n_others: int, other: str) -> None:
+    random, speakers = np.random.default_rng(3), ["a"] * 500 + [other] * n_others
+    for seed in range(10):
+        low, high = _limits(interval(_errors(random.binomial(10, 0.1, len(speakers))), speakers, 500, seed))
+        assert 0.07 < low < high < 0.13
+
+
+def test_what_is_heard_where_a_speaker_said_nothing_counts_and_does_not_make_the_interval_explode() -> None:
+    random = np.random.default_rng(3)
+    found = interval([*_errors(random.binomial(10, 0.1, 100)), Errors(0, 0, 30, 0)], ["a"] * 100 + ["b"], 2000, 0)
+    low, high = _limits(found)
+    assert found.value > 0.12 and 0.07 < low < found.value < high < 0.35
+
+
+def test_clips_without_words_are_weighed_as_others_are() -> None:
+    random, hits = np.random.default_rng(0), 0
+    for trial in range(200):  # 60 clips, about half of them empty, in which something is heard all the same: 2 words on 10 words, or none
+        edits, lengths = random.binomial(10, 0.1, 60), np.where(random.random(60) < 0.5, 0, 10)
+        low, high = _limits(interval([Errors(0, 0, int(n), int(of)) for n, of in zip(edits, lengths, strict=True)], [""] * 60, 300, trial))
+        hits += low <= 0.2 <= high
+    assert 0.9 <= hits / 200 <= 0.99
 
 
 def test_an_unknown_speaker_is_never_taken_for_a_known_one() -> None:
@@ -49,18 +86,29 @@ def test_an_unknown_speaker_is_never_taken_for_a_known_one() -> None:
     assert interval(edits, ["clip 1", "", "b", "c"], 300, 0) == interval(edits, ["a", "", "b", "c"], 300, 0)
 
 
-def test_one_clip_tells_nothing_of_the_spread() -> None:
+def test_one_clip_tells_nothing_of_the_spread_and_two_of_which_one_has_the_words_no_more() -> None:
+    nothing = Interval(0.3, None, None), Interval(0.1, None, None), Interval(pytest.approx(0.2), None, None)
     for speaker in ("a", ""):
-        assert paired_intervals(_errors([3]), _errors([1]), [speaker], 100, 0)[0] == Interval(0.3, 0.3, 0.3)
+        assert paired_intervals(_errors([3]), _errors([1]), [speaker], 100, 0) == nothing
+        for other in ("b", "", speaker):
+            pair = [*_errors([1]), Errors(0, 0, 2, 0)], [*_errors([1]), Errors(0, 0, 0, 0)]
+            assert paired_intervals(*pair, [speaker, other], 100, 0) == nothing
+    assert interval([Errors(10, 0, 0, 100), Errors(1, 0, 0, 1)], ["", ""], 100, 0) == Interval(11 / 101, None, None)
+    assert paired_intervals([], [], [], 100, 0) == (Interval(0.0, None, None),) * 3
+
+
+def test_where_all_err_alike_there_is_no_spread() -> None:
     assert interval(_errors([0, 0, 0]), list("abc"), 100, 0) == Interval(0, 0, 0)
 
 
 def test_speakers_who_said_nothing_do_not_divide_by_zero() -> None:  # pitfall 32
     silent = [Errors(0, 0, 3, 0)] * 3
-    assert interval(silent, ["a", "b", ""], 100, 0) == Interval(9, 9, 9)
-    for errors in ([*silent, *_errors([1])], [*silent, *_errors([1, 2, 0])], [*silent, Errors(1, 0, 0, 1)]):
+    assert interval(silent, ["a", "b", ""], 100, 0) == Interval(9, None, None)
+    assert interval([*silent, *_errors([1])], list("abcd"), 100, 0) == Interval(1.0, None, None)
+    for errors in ([*silent, *_errors([1, 2, 0])], [*silent, *_errors([1, 0])]):
         for each in paired_intervals(errors, errors, [str(number) for number in range(len(errors))], 1000, 0):
-            assert np.isfinite([each.value, each.low, each.high]).all() and each.low <= each.value <= each.high
+            low, high = _limits(each)
+            assert np.isfinite([low, high]).all() and low <= each.value <= high
 
 
 def test_the_same_seed_draws_the_same_intervals() -> None:

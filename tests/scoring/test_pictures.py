@@ -116,6 +116,16 @@ def test_names_are_shown_as_they_are_in_any_script() -> None:
     assert set(names[:4]) <= set(texts) and any(text.startswith("a name that") and text.endswith("…") for text in texts)
 
 
+def test_a_rate_without_an_interval_is_a_point_without_a_bar() -> None:
+    alone = slices(1)[0] | {"after": {"value": 0.3, "low": None, "high": None}}
+    pictures = [slices_picture({"corpus": [row]}, interval(0.4), interval(0.2)) for row in (slices(1)[0], alone)]
+    points = [len(re.findall(r"<use [^>]*var\(--second\)", svg)) for svg in pictures]
+    bars = [svg.count('stroke: var(--second); stroke-width: 2"') for svg in pictures]
+    assert points[0] == points[1] > 0 and bars == [1, 0] and "nan" not in pictures[1]
+    row = {"after": {"value": 9.0, "low": None, "high": None}, "before": interval(0.4)}
+    assert "cut at 150" in runs_picture({"a": row})
+
+
 def test_a_rate_beyond_the_axis_ends_at_its_edge() -> None:
     row = slices(1)[0] | {"before": {"value": 9.0, "low": 2.0, "high": 99.0}}
     svg = slices_picture({"corpus": [row]}, interval(9.0), interval(0.2))

@@ -90,7 +90,8 @@ def _slice(name: str, low: float, value: float, n_clips: int = MIN_CLIPS, n_word
 def test_the_worst_slices_are_certainly_worse_than_all_clips_the_most_certain_first() -> None:
     found = [_slice("no worse", 0.19, 0.9), _slice("sure", 0.21, 0.3), _slice("surest", 0.29, 0.3), _slice("just above", 0.201, 0.5),
              _slice("few clips", 0.5, 0.6, n_clips=MIN_CLIPS - 1), _slice("few words", 0.5, 0.6, n_words=20),
-             _slice("no spread", 0.3, 0.3)]  # fmt: skip
+             _slice("no spread", 0.3, 0.3),
+             _slice("no interval", 0.3, 0.9) | {"after": {"value": 0.9, "low": None, "high": None}}]  # fmt: skip
     assert [each["name"] for each in worst_slices(found, 0.2)] == ["no spread", "surest", "sure", "just above"]
     assert worst_slices(found, 0.2)[0] == {"by": "accent", "name": "no spread"}
     assert len(worst_slices([_slice(str(number), 0.3, 0.4) for number in range(9)], 0.2)) == N_WORST
