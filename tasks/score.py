@@ -42,7 +42,7 @@ def transcribe_split(
     return {"split": clips.split, "n_clips": len(heard), "n_capped": n_capped, "decoding": NAME, "engine": engine}
 
 
-@step("long", version=1, neutral=("name",), task_run_name="transcribe-long-{name}")
+@step("long", version=2, neutral=("name",), task_run_name="transcribe-long-{name}")
 def transcribe_long(draft: Draft, model: Artifact, clips: SplitOf, language: str, wish: LongForm, name: str) -> dict[str, Any]:
     """Write what `model` hears in long recordings made of the clips, and in sounds in which nobody speaks."""
     whisper = load_whisper(fetch(draft.store, model), language, device())

@@ -78,7 +78,7 @@ def transcribe_samples(whisper: Whisper, samples: np.ndarray) -> Iterator[Segmen
 
 
 def cut_quietly(samples: np.ndarray, window: int) -> list[tuple[int, int]]:
-    """Return consecutive [start, end) that cover `samples`, each at most `window` long, cut where it is quietest.
+    """Return consecutive [start, end) that cover `samples`, each at most `window` long, cut in the longest pause, or where it is quietest.
 
     Args:
         samples: [n_samples] float32.
@@ -86,13 +86,34 @@ def cut_quietly(samples: np.ndarray, window: int) -> list[tuple[int, int]]:
     """
     places, start = [], 0
     while len(samples) - start > window:
-        low = start + int(window * (1 - SEARCH)) // FRAME * FRAME
-        frames = samples[low : low + (start + window - low) // FRAME * FRAME].reshape(-1, FRAME)
-        smooth = np.convolve((frames.astype(np.float64) ** 2).mean(axis=1), np.ones(5) / 5, mode="same")  # 100 ms
-        end = low + int(smooth.argmin()) * FRAME + FRAME // 2
+        loudness = _loudness(samples[start : start + window])
+        low = int(len(loudness) * (1 - SEARCH))
+        end = start + (low + _quietest(loudness[low:], _pause(loudness))) * FRAME + FRAME // 2
         places.append((start, end))
         start = end
     return [*places, (start, len(samples))]
+
+
+def _quietest(loudness: np.ndarray, pause: float) -> int:
+    """Return the middle of the longest stretch of [n_frames] that is a pause; none is one: of the quietest tenth of a second."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], loudness <= pause, [False]])))  # where pauses begin and end, in turn
+    lengths = edges[1::2] - edges[::2]
+    if not lengths.size:
+        return int(np.convolve(loudness**2, np.ones(5) / 5, mode="same").argmin())
+    longest = 2 * int(lengths.argmax())
+    return int(edges[longest] + edges[longest + 1]) // 2
+
+
+def _loudness(samples: np.ndarray) -> np.ndarray:
+    """Return the root mean square of each whole frame, [n_frames] float64."""
+    frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
+    loudness: np.ndarray = np.sqrt((frames**2).mean(axis=1))
+    return loudness
+
+
+def _pause(loudness: np.ndarray) -> float:
+    """Return how loud a pause is at most, among frames of this loudness."""
+    return float(max(QUIET, FAINT * loudness.max()))
 
 
 def trim(samples: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
@@ -104,7 +125,7 @@ def trim(samples: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
     squares = np.zeros(n_frames * FRAME)
     squares[: end - start] = samples[start:end].astype(np.float64) ** 2
     loudness = np.sqrt(squares.reshape(n_frames, FRAME).mean(axis=1))
-    heard = np.flatnonzero(loudness > max(QUIET, FAINT * loudness.max()))
+    heard = np.flatnonzero(loudness > _pause(loudness))
     if not heard.size:
         return None
     return max(start, start + (int(heard[0]) - MARGIN) * FRAME), min(end, start + (int(heard[-1]) + 1 + MARGIN) * FRAME)
