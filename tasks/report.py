@@ -20,6 +20,7 @@ from tasks.policy import step
 from tasks.scoring.html import render_report
 from tasks.scoring.long_rates import compare_long
 from tasks.scoring.normalise import Normaliser, normaliser_for
+from tasks.scoring.pictures import curves_of, inline, picture
 from tasks.scoring.predict import read_predictions
 from tasks.scoring.report import FORMAT, compare, compare_others, describe_clips
 from tasks.scoring.summary import slices_table, summary
@@ -109,7 +110,8 @@ def show_report(root: str, report: Artifact) -> None:
         return
     store = Store(root)
     numbers = json.loads(fetch_file(store, report.file("report.json")).read_text())
-    create_markdown_artifact(summary(numbers), key="report", description=f"WER before and after: {numbers['name']}")
+    curves = inline(picture(curves_of(numbers["history"])), "Curves of loss and dev WER")
+    create_markdown_artifact(f"{summary(numbers)}\n\n{curves}", key="report", description=f"WER before and after: {numbers['name']}")
     if numbers["slices"]:
         create_table_artifact(slices_table(numbers), key="slices", description="WER of parts of the test split, in percent")
     page = store.uri(report.file("report.html").path)

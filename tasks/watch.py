@@ -4,7 +4,6 @@ In Prefect the pages stand under keys of the training: each attempt adds a versi
 picture in a page of Markdown: an image artifact would show them too, and above all the kilobytes of its own address.
 """
 
-import base64
 import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
@@ -19,7 +18,7 @@ from tasks.model.aside import Aside
 from tasks.model.events import Events, escaped
 from tasks.model.loop import Moment
 from tasks.model.watch import Bar, describe
-from tasks.scoring.pictures import curves_of, picture
+from tasks.scoring.pictures import curves_of, inline, picture
 from tasks.store.objects import Store
 
 if TYPE_CHECKING:
@@ -110,7 +109,6 @@ def table(told: dict[str, str]) -> str:
 
 def looks_page(looks: list[dict[str, Any]]) -> str:
     """Return curves, and what was heard in the same clips at the first look and at the newest, as Markdown."""
-    address = "data:image/svg+xml;base64," + base64.b64encode(picture(curves_of(looks)).encode()).decode()
     first, newest = looks[0], looks[-1]
     before = {each["id"]: each["hypothesis"] for each in first["samples"]}
     rows = []
@@ -120,7 +118,7 @@ def looks_page(looks: list[dict[str, Any]]) -> str:
             rows.append((f"step {first['step']:,}", _heard(before[each["id"]]), ""))
         rows.append((f"step {newest['step']:,}", _heard(each["hypothesis"]), ""))
     lines = [f"| {escaped(id)} | {what} | {words} |" for what, words, id in rows]
-    return "\n".join([f"![Curves of loss and dev WER]({address})", "", "| clip | | words |", "|---|---|---|", *lines])
+    return "\n".join([inline(picture(curves_of(looks)), "Curves of loss and dev WER"), "", "| clip | | words |", "|---|---|---|", *lines])
 
 
 def _heard(words: str) -> str:

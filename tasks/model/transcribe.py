@@ -1,4 +1,4 @@
-"""Any recording, of any length, to text: cut at the quietest places into pieces that fit the model's window, hear each, join.
+"""Any recording, of any length, to text: cut in the longest pauses into pieces that fit the model's window, hear each, join.
 
 Used by `viska transcribe` and by the demo. Needs no store, no recipe and no Prefect.
 """

@@ -3,6 +3,7 @@
 Colour is never the only sign: what was before is hollow and dashed, what came after is filled. Every picture says in words what it shows.
 """
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -44,6 +45,11 @@ def picture(curves: dict[str, dict[str, Points]]) -> str:
         for number, (title, series) in enumerate(curves.items(), 1):
             _lines(figure.add_subplot(len(curves), 1, number), series, title)
         return for_itself(figure, "Curves of a training", "; ".join(_told(title, series) for title, series in curves.items()))
+
+
+def inline(picture: str, told: str) -> str:
+    """Return an SVG file as an image in a line of Markdown; `told` to those who cannot see it."""
+    return f"![{told}](data:image/svg+xml;base64,{base64.b64encode(picture.encode()).decode()})"
 
 
 def curve_pictures(history: list[dict[str, Any]], chosen: int | None = None) -> dict[str, Markup]:
