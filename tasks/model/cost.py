@@ -334,9 +334,12 @@ def _n_frozen(config: Config, training: Training) -> int:
 
 
 def hear_flops(config: Config, n_tokens: float) -> float:
-    """Return what it costs to hear `n_tokens` with a cache: each token attends to those before it, so half of the square."""
-    whole = flops(config, n_tokens)
-    return whole.forward - config.decoder_layers * 2 * config.width * n_tokens * n_tokens
+    """Return what it costs to hear `n_tokens` with a cache: each token attends to those before it, so half of the square.
+
+    Of the prefix only the first and the last are asked what comes next.
+    """
+    unasked = 2 * (PREFIX - 2) * config.width * config.vocabulary
+    return flops(config, n_tokens).forward - config.decoder_layers * 2 * config.width * n_tokens * n_tokens - unasked
 
 
 def look_flops(config: Config, n_tokens: float) -> float:
