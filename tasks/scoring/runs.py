@@ -28,9 +28,7 @@ def find_report(store: Store, wish: str) -> Artifact:
         return report
     fitting = [each for each, _ in peek_all(store, "report") if wish in (each.facts.get("checkpoint"), each.facts.get("name"))]
     if len(fitting) != 1:
-        there = ", ".join(
-            f"{each.key} ({each.facts.get('name', '?')})" for each in fitting or [each for each, _ in peek_all(store, "report")]
-        )
+        there = ", ".join(_told(each) for each in fitting or [each for each, _ in peek_all(store, "report")])
         what = f"{len(fitting)} reports are of {wish!r}" if fitting else f"no report is of {wish!r}"
         raise StoreError(f"{store.uri('report')}: {what}; name one by its key: {there or 'there is none yet, train first'}")
     return load(store, "report", fitting[0].key)

@@ -41,7 +41,7 @@ def _run(store: Store, name: str, heard: list[str], **changes: Any) -> Artifact:
     draft = Draft(store, "report", key)
     draft.write("report.json", json.dumps(report | changes).encode())
     draft.write("groups.json", b"[1, 1, 2, 0]")
-    return draft.seal({"name": name, "checkpoint": f"{key[0]}c" * 12})
+    return draft.seal({"name": name, "checkpoint": f"{key[0]}c" * 12, "after": {"wer": rate}})
 
 
 def test_a_run_is_found_by_its_key_its_checkpoint_and_its_name(store: Store) -> None:
@@ -49,7 +49,7 @@ def test_a_run_is_found_by_its_key_its_checkpoint_and_its_name(store: Store) -> 
 
 
 def test_a_name_of_no_run_or_of_several_is_refused_with_the_keys(store: Store) -> None:
-    with pytest.raises(StoreError, match=f"no report is of 'third'; name one by its key: {KEYS['first']} .first."):
+    with pytest.raises(StoreError, match=f"no report is of 'third'; name one by its key: {KEYS['first']} .first, WER 50.0 %."):
         find_report(store, "third")
     draft = Draft(store, "report", "8" * 24)
     draft.write("report.json", b"{}")
