@@ -11,6 +11,9 @@ from tasks.contracts.values import HISTORY, Artifact
 from tasks.hub.card import write_card
 from tasks.hub.page import place
 from tasks.policy import found, step, task_of
+from tasks.scoring.html import render_report
+from tasks.scoring.normalise import normaliser_for
+from tasks.scoring.report import for_everybody
 from tasks.store.artifacts import Draft, fetch, fetch_file
 from tasks.store.objects import Store
 
@@ -19,7 +22,7 @@ MODELS = "models"  # the folder of published models in the store
 NOT_PUBLISHED = {HISTORY}  # its numbers are in the report
 
 
-@step("page", version=2)
+@step("page", version=3)
 def compose_page(draft: Draft, recipe: Recipe, checkpoint: Artifact, report: Artifact) -> dict[str, Any]:
     """Put together what is published: the model's files, the card, the report, the recipe."""
     folder = fetch(draft.store, checkpoint)
@@ -29,7 +32,8 @@ def compose_page(draft: Draft, recipe: Recipe, checkpoint: Artifact, report: Art
     numbers = json.loads(fetch_file(draft.store, report.file("report.json")).read_text())
     card = write_card(numbers, recipe.release.name, recipe.release.licence, recipe.release.data_licence)
     draft.write("README.md", card.encode())
-    draft.write("report.html", fetch_file(draft.store, report.file("report.html")))
+    normaliser = normaliser_for(numbers["language"], numbers["recipe"]["scoring"]["normaliser"])
+    draft.write("report.html", render_report(for_everybody(numbers), {}, normaliser).encode())  # the voices stay at home
     draft.write("recipe.json", recipe.model_dump_json(indent=1, exclude={"store"}).encode())
     return {"name": recipe.release.name}
 

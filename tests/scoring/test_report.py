@@ -8,7 +8,7 @@ import pytest
 from tasks.contracts.errors import StoreError
 from tasks.scoring.normalise import normaliser_for
 from tasks.scoring.prediction import Prediction
-from tasks.scoring.report import compare, describe_clips
+from tasks.scoring.report import compare, describe_clips, for_everybody
 
 PLAIN = normaliser_for("fi")
 
@@ -38,6 +38,20 @@ def test_the_worst_clips_come_first_and_capped_outputs_and_empty_references_are_
     assert report["hallucinations"]["before"]["n_on_silence"] == 1 and report["mistakes"]["after"]["n_deleted"] == 1
     assert {each["by"] for each in report["slices"]} >= {"speaker", "length"}
     json.dumps(report, allow_nan=False)
+
+
+def test_what_is_published_names_no_clip() -> None:
+    said = [("anna-1.wav", "en båt", "x"), ("bo-7.wav", "tre hästar", "y")]
+    heard = [Prediction(id, text, "fel fel fel fel fel fel fel fel fel", False, -0.1, 3) for id, text, _ in said]
+    report = compare(heard, heard, [{"id": id, "speaker": who, "seconds": 1.0} for id, _, who in said], PLAIN, set(), 100, 0)
+    public = for_everybody(report)
+    assert "anna" not in json.dumps(public) and "anna" in json.dumps(report)
+    assert (
+        {each["id"] for each in public["worst"]}
+        == {each["id"] for each in public["hallucinations"]["after"]["clips"]}
+        == {"clip 1", "clip 2"}
+    )
+    assert [each["n_edits"] for each in public["worst"]] == [each["n_edits"] for each in report["worst"]]
 
 
 def test_another_normaliser_counts_other_errors() -> None:
