@@ -13,6 +13,7 @@ from tasks.contracts.corpora import Corpus, EspeakCorpus
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.languages import EVERYWHERE, LANGUAGES, about, code_of
 from tasks.contracts.section import SECRET, Address, Section
+from tasks.scoring.normalise import OWN_LANGUAGE
 
 
 class Text(Section):
@@ -388,7 +389,7 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _normaliser_is_of_the_language(self) -> "Recipe":
         wish = self.scoring.normaliser
-        if (own := {"sv": "sv", "whisper-english": "en"}.get(wish, self.language)) != self.language:
+        if (own := OWN_LANGUAGE.get(wish, self.language)) != self.language:
             raise _at("scoring.normaliser", wish, f"knows the rules of {own} alone, and the language is {self.language}; use auto or plain")
         return self
 

@@ -25,11 +25,10 @@ from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import jiwer
 import numpy as np
 
 from tasks.scoring.normalise import plain
-from tasks.scoring.rates import count_characters
+from tasks.scoring.rates import aligned, count_characters
 
 OTHER = 0.25  # share of the characters
 USUAL = 0.9  # of the sign `words` where the model is as sure as it usually is when it is right
@@ -102,12 +101,7 @@ def rank(clips: Iterable[Clip], most: int) -> list[Suspect]:
 
 def differences(label: str, heard: str) -> list[tuple[str, str]]:
     """Return what was written and what was heard, aligned: pairs of words that are equal or differ; one of a pair may be empty."""
-    said, got = plain(label), plain(heard)
-    if not said or not got:
-        return [(said, got)] if said or got else []
-    words = said.split(), got.split()
-    return [(" ".join(words[0][chunk.ref_start_idx : chunk.ref_end_idx]), " ".join(words[1][chunk.hyp_start_idx : chunk.hyp_end_idx]))
-            for chunk in jiwer.process_words(said, got).alignments[0]]  # fmt: skip
+    return [(" ".join(one), " ".join(other)) for one, other in aligned(plain(label).split(), plain(heard).split())]
 
 
 def _measure(clips: Iterable[Clip]) -> _Figures:

@@ -7,13 +7,13 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-import jiwer
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup, escape
 
 from tasks.contracts.languages import name as name_of
 from tasks.scoring.normalise import plain
 from tasks.scoring.pictures import calibration_pictures, curve_pictures, dev_picture, runs_picture, slices_picture
+from tasks.scoring.rates import aligned
 from tasks.scoring.svg import PALETTE
 
 N_MISTAKES, N_GONE = 10, 4  # rows of a table of mistakes: the most frequent, and those that were frequent and are no longer
@@ -71,21 +71,15 @@ def render_comparison(reports: Sequence[dict[str, Any]], pairs: Sequence[dict[st
 
 def mark_errors(reference: str, hypothesis: str, normaliser: Callable[[str], str] = plain) -> Markup:
     """Return the hypothesis with its word errors marked: <ins> for what was not said, <del> for what was missed."""
-    reference, hypothesis = normaliser(reference), normaliser(hypothesis)
-    if not reference.split():
-        return Markup("<ins>{}</ins>").format(hypothesis) if hypothesis.split() else Markup("")
-    said, heard = reference.split(), hypothesis.split()
     pieces: list[Markup] = []
-    for chunk in jiwer.process_words(" ".join(said), " ".join(heard)).alignments[0]:
-        missed = " ".join(said[chunk.ref_start_idx : chunk.ref_end_idx])
-        made_up = " ".join(heard[chunk.hyp_start_idx : chunk.hyp_end_idx])
-        if chunk.type == "equal":
-            pieces.append(escape(made_up))
+    for said, heard in aligned(normaliser(reference).split(), normaliser(hypothesis).split()):
+        if said == heard:
+            pieces.append(escape(" ".join(heard)))
             continue
-        if missed:
-            pieces.append(Markup("<del>{}</del>").format(missed))
-        if made_up:
-            pieces.append(Markup("<ins>{}</ins>").format(made_up))
+        if said:
+            pieces.append(Markup("<del>{}</del>").format(" ".join(said)))
+        if heard:
+            pieces.append(Markup("<ins>{}</ins>").format(" ".join(heard)))
     return Markup(" ").join(pieces)
 
 

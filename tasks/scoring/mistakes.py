@@ -9,6 +9,8 @@ from typing import Any
 
 import jiwer
 
+from tasks.scoring.rates import aligned
+
 N_LISTED = 20  # of each list
 SIMILAR = 0.5  # edits a letter, at most, between two words that were taken for one another; beyond, their letters tell nothing. Ours
 SPLIT = 0.25  # the same between words that were split or joined: "i dag" and "idag"; beyond, it is rather a word that was missed. Ours
@@ -30,7 +32,7 @@ def mistakes(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, 
     confused, missed, made_up, characters = (Counter[Any]() for _ in range(4))
     for reference, hypothesis in zip(references, hypotheses, strict=True):
         said, heard = reference.split(), hypothesis.split()
-        chunks = _aligned(said, heard)
+        chunks = aligned(said, heard)
         n_right += sum(len(first) for first, second in chunks if first == second)
         for first, second in chunks:
             if first and second:
@@ -50,14 +52,6 @@ def mistakes(references: Sequence[str], hypotheses: Sequence[str]) -> dict[str, 
         "made_up": [{"word": word, "n": n} for word, n in _commonest(made_up)],
         "characters": [{"said": said, "heard": heard, "n": n} for (said, heard), n in _commonest(characters)],
     }
-
-
-def _aligned(said: list[str], heard: list[str]) -> list[Stretch]:
-    """Return runs of words that are equal, taken for one another (as many on both sides), missed, or made up."""
-    if not said or not heard:  # jiwer refuses an empty reference
-        return [(said, heard)] if said or heard else []
-    chunks = jiwer.process_words(" ".join(said), " ".join(heard)).alignments[0]
-    return [(said[each.ref_start_idx : each.ref_end_idx], heard[each.hyp_start_idx : each.hyp_end_idx]) for each in chunks]
 
 
 def _stretches(chunks: Sequence[Stretch]) -> Iterator[list[Stretch]]:
@@ -87,10 +81,10 @@ def _different(said: str, heard: str, limit: float) -> Iterator[tuple[str, str]]
     """Yield the letters that differ, unless there are more than `limit` of them to a letter."""
     if not said:  # jiwer refuses it
         return
-    aligned = jiwer.process_characters(said, heard)
-    if aligned.substitutions + aligned.deletions + aligned.insertions > limit * max(len(said), len(heard)):
+    result = jiwer.process_characters(said, heard)
+    if result.substitutions + result.deletions + result.insertions > limit * max(len(said), len(heard)):
         return
-    for each in aligned.alignments[0]:
+    for each in result.alignments[0]:
         first, second = said[each.ref_start_idx : each.ref_end_idx], heard[each.hyp_start_idx : each.hyp_end_idx]
         if each.type == "substitute":
             yield from zip(first, second, strict=True)

@@ -36,6 +36,14 @@ Count = Callable[[str, str], Errors]
 Clean = Callable[[str], str]
 
 
+def aligned(said: list[str], heard: list[str]) -> list[tuple[list[str], list[str]]]:
+    """Return runs of words, side by side: equal, taken for one another (as many on both sides), missed, or made up."""
+    if not said or not heard:  # jiwer refuses an empty reference
+        return [(said, heard)] if said or heard else []
+    chunks = jiwer.process_words(" ".join(said), " ".join(heard)).alignments[0]
+    return [(said[each.ref_start_idx : each.ref_end_idx], heard[each.hyp_start_idx : each.hyp_end_idx]) for each in chunks]
+
+
 def count_words(reference: str, hypothesis: str) -> Errors:
     """Count word errors of one clip. An empty reference counts every word of the hypothesis as inserted."""
     reference, hypothesis = (" ".join(text.split()) for text in (reference, hypothesis))  # jiwer takes a tab for a letter
