@@ -9,6 +9,7 @@ import logging
 import re
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -175,6 +176,9 @@ def _split(spec: HubCorpus, files: Source, rows: Any, ours: str, theirs: str) ->
     features = rows.features or dict.fromkeys(next(iter(rows), {}))  # JSON tells its columns only in the rows
     columns = _columns(spec, features)
     audio = columns.pop("audio")
+    if rows.info.builder_name == "parquet":
+        with suppress(ValueError, OSError):  # a damaged file is told of when its turn comes
+            rows = rows.reshard()  # by row group, or Arrow reads on, up to a gigabyte, while a clip is looked at
     if rows.features:
         rows = rows.select_columns([*{audio, *columns.values()}])
     if isinstance(features[audio], datasets.Audio):

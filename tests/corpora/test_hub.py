@@ -11,6 +11,7 @@ import tracemalloc
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import datasets
@@ -285,15 +286,16 @@ def test_a_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     n, spec = 192, HubCorpus(name=str(tmp_path), dev=(), test=())
     one_split(tmp_path, [{"audio": {"bytes": wav(1), "path": "1.wav"}, "text": "hej"}], SAID)  # what is imported once
     rows = [{"audio": {"bytes": os.urandom(2**19), "path": f"{number}.wav"}, "text": "hej"} for number in range(n)]
-    (tmp_path / "train-00000.parquet").write_bytes(parquet(rows, SAID, group=4))
+    (tmp_path / "train-00000.parquet").write_bytes(parquet(rows, SAID, group=2))
     del rows
     of_arrow, most, n_rows = pa.total_allocated_bytes(), 0, 0
     tracemalloc.start()
     for _ in recordings(spec):
+        sleep(0.005)  # whoever looks at the clips is slower than the disk
         most, n_rows = max(most, pa.total_allocated_bytes() - of_arrow), n_rows + 1
     most += tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert n_rows == n and most < n * 2**19 / 2, f"{most / 2**20:.0f} MB"
+    assert n_rows == n and most < n * 2**19 / 4, f"{most / 2**20:.0f} MB"
 
 
 # Over HTTP.
