@@ -151,16 +151,19 @@ def hear_ctranslate(engine: Engine, features: torch.Tensor, most: int | None = N
 
 
 def agree(
-    ours: Sequence[Heard], theirs: Sequence[Heard], ids: Sequence[str], wer: Callable[[list[str], list[str]], float], tolerance: float = 0.0
-) -> float:
+    ours: Sequence[Heard], theirs: Sequence[Heard], ids: Sequence[str], wer: Callable[[list[str], list[str]], float],
+    tolerance: float = 0.0, name: str = "ctranslate2", advice: str = "choose float32, or score without it",
+) -> float:  # fmt: skip
     """Return the WER between what the two engines heard in the same clips, ours as the reference.
 
     Args:
         ours: what `hear` made of the clips.
-        theirs: what `hear_ctranslate` made of them, in the same order.
+        theirs: what `hear_ctranslate`, or another engine, made of them, in the same order.
         ids: of the clips.
         wer: word error rate of (references, hypotheses), some of which may be empty.
         tolerance: the highest WER at which they agree, as a share.
+        name: of the other engine, for people.
+        advice: what they can do.
 
     Raises:
         ModelError: if it is higher; it names the first clips that were heard differently.
@@ -170,8 +173,8 @@ def agree(
         clips = zip(ids, ours, theirs, strict=True)
         apart = [f"{id}: {one.text!r} here, {other.text!r} there" for id, one, other in clips if one.text != other.text]
         raise ModelError(
-            f"ctranslate2 hears {len(apart)} of {len(ids)} clips differently: a WER of {share:.2%} between the engines, expected at most "
-            f"{tolerance:.2%}; choose float32, or score without it. {'; '.join(apart[:NAMED])}"
+            f"{name} hears {len(apart)} of {len(ids)} clips differently: a WER of {share:.2%} between the engines, expected at most "
+            f"{tolerance:.2%}; {advice}. {'; '.join(apart[:NAMED])}"
         )
     return share
 
