@@ -1,15 +1,13 @@
 """What people decided about labels: a log that only grows, and the table that the newest decisions make.
 
-`decisions/<name>/<number>.json` are the log's entries, each created and never changed: of two people who save at once one gets the next
-number, and nobody's decision is lost. The newest decision on a clip is the one whose entry has the highest number, because clocks differ.
-The table is an artifact of the kind "corrections", named by what it holds. A bucket is not trusted: whatever is read is checked.
+`decisions/<name>/<number>.json` are the log's entries (`tasks.store.log`). The newest decision on a clip is the one whose entry has the
+highest number. The table is an artifact of the kind "corrections", named by what it holds. A bucket is not trusted: whatever is read is
+checked.
 """
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from itertools import count
 from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, ValidationError, model_validator
@@ -20,13 +18,11 @@ from tasks.contracts.values import Artifact, fingerprint
 from tasks.scoring.normalise import plain
 from tasks.store.artifacts import Draft, fetch_file, find
 from tasks.store.lines import from_lines, to_lines
+from tasks.store.log import append, entries, entry
 from tasks.store.objects import Store
 
 KIND, TABLE = "corrections", "decisions.jsonl"
 LONGEST = 4_000  # characters of a text
-READERS = 16  # requests at once
-LAST = 99_999_999  # number of an entry: eight digits
-LAG = 16  # entries that a listing may not show
 Verdict = Literal["accept", "correct", "drop", "open"]
 Label = Annotated[str, Field(max_length=LONGEST)]
 
@@ -73,34 +69,17 @@ def save(store: Store, name: str, decisions: Sequence[Decision]) -> int:
         StoreError: if the store cannot be written, or the log is none (see read_log).
     """
     data = json.dumps([each.model_dump(mode="json") for each in decisions], indent=1, ensure_ascii=False).encode()
-    number = max(_numbers(store, name), default=0)
-    while True:
-        number += 1
-        try:
-            store.create(_at(name, number), data)
-            return number
-        except StoreError:
-            if not store.exists(_at(name, number)):
-                raise  # it cannot be written
+    return append(store, _folder(name), data)
 
 
 def read_log(store: Store, name: str, after: int = 0) -> list[list[Decision]]:
     """Return the entries of this name's log behind the first `after`, oldest first.
 
-    A listing may not show the newest ones yet, so what follows upon the last that it shows is looked for.
-
     Raises:
         StoreError: if an entry is gone, or is none.
     """
-    numbers = _numbers(store, name)
-    asked = range(after + 1, max(numbers, default=0) + 1)
-    for number in sorted(set(asked) - numbers):
-        _read(store, name, number)  # a listing may lag; and if it does not, say so before reading all the others
-    with ThreadPoolExecutor(READERS) as pool:
-        entries = list(pool.map(lambda number: _read(store, name, number), asked))
-    while store.exists(_at(name, after + len(entries) + 1)):
-        entries.append(_read(store, name, after + len(entries) + 1))
-    return entries
+    found = entries(store, _folder(name), after)
+    return [_decoded(data, store.uri(entry(_folder(name), after + number))) for number, data in enumerate(found, 1)]
 
 
 def newest(log: Iterable[Iterable[Decision]], earlier: Mapping[str, Decision] | None = None) -> dict[str, Decision]:
@@ -110,8 +89,8 @@ def newest(log: Iterable[Iterable[Decision]], earlier: Mapping[str, Decision] | 
     call the corrected label right is to keep the correction. The label that was judged is kept too: the corpus itself may have it by now.
     """
     table = dict(earlier or {})
-    for entry in log:
-        for each in entry:
+    for decisions in log:
+        for each in decisions:
             before = table.get(each.id)
             table[each.id] = _on_top(each, before) if before and before.recording == each.recording else each
     return table
@@ -156,17 +135,14 @@ def read_table(store: Store, corrections: Artifact) -> dict[str, Decision]:
     return {each.id: each for each in decisions}
 
 
-def _read(store: Store, name: str, number: int) -> list[Decision]:
-    path = _at(name, number)
+def _decoded(data: bytes, where: str) -> list[Decision]:
     try:
-        rows = json.loads(store.read(path))
-    except FileNotFoundError as error:
-        raise StoreError(f"{store.uri(path)} is gone, and later decisions are there; bring it back") from error
+        rows = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise StoreError(f"{store.uri(path)} holds no decisions: {error}; mend it: each decision in it is somebody's work") from error
+        raise StoreError(f"{where} holds no decisions: {error}; mend it: each decision in it is somebody's work") from error
     if not isinstance(rows, list):
-        raise StoreError(f"{store.uri(path)} holds a {type(rows).__name__}, expected a list of decisions")
-    return [_checked(row, store.uri(path)) for row in rows]
+        raise StoreError(f"{where} holds a {type(rows).__name__}, expected a list of decisions")
+    return [_checked(row, where) for row in rows]
 
 
 def _checked(row: object, where: str) -> Decision:
@@ -178,22 +154,5 @@ def _checked(row: object, where: str) -> Decision:
         raise StoreError(f"{where}: no decision: {wrong}") from error
 
 
-def _numbers(store: Store, name: str) -> set[int]:
-    """Return the numbers of the entries that a listing shows; StoreError if that many are gone that a stray one must be among them."""
-    stems = [each.removesuffix(".json") for each in store.names(f"decisions/{name}")]
-    stems = [stem for stem in stems if len(stem) >= 8 and stem.isascii() and stem.isdigit()]
-    numbers = {int(stem) for stem in stems if len(stem) == 8} - {0}
-    last = max(numbers, default=0)
-    if last - len(numbers) > LAG:
-        first = next(number for number in count(1) if number not in numbers)
-        raise StoreError(f"{store.uri(_at(name, first))} and {last - len(numbers) - 1} more are gone, and {last:08d}.json is there; "
-                         "bring them back, or move away what viska has not written")  # fmt: skip
-    if strange := next((stem for stem in stems if len(stem) > 8), None):
-        raise StoreError(f"{store.uri(f'decisions/{name}')} holds {strange:.40}.json, expected numbers of 8 digits; move it away")
-    return numbers
-
-
-def _at(name: str, number: int) -> str:
-    if number > LAST:
-        raise StoreError(f"decisions/{name} is full: {LAST} entries; go on under another name of the recipe")
-    return f"decisions/{name}/{number:08d}.json"
+def _folder(name: str) -> str:
+    return f"decisions/{name}"

@@ -136,7 +136,7 @@ def test_an_entry_that_is_gone_is_missed(local: Store) -> None:
     for id in "ab":
         save(local, "team", [decision(id)])
     local.delete("decisions/team/00000001.json")
-    with pytest.raises(StoreError, match=r"00000001\.json is gone, and later decisions are there; bring it back"):
+    with pytest.raises(StoreError, match=r"00000001\.json is gone, and later entries are there; bring it back"):
         read_log(local, "team")
 
 
@@ -157,7 +157,7 @@ def test_a_number_that_is_too_long_is_refused(memory: Store) -> None:
 
 
 def test_a_full_log_says_so(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.corrections.decisions.LAST", 1)
+    monkeypatch.setattr("tasks.store.log.LAST", 1)
     save(memory, "team", [decision()])
     with pytest.raises(StoreError, match="decisions/team is full: 1 entries; go on under another name"):
         save(memory, "team", [decision("b")])
