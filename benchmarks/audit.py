@@ -29,7 +29,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from prefect.client.schemas import State
 
-from flows.__main__ import recipe_from
+from flows.flags import recipe_from
 from tasks.audit import rank_suspects
 from tasks.contracts.recipe import Pretrained, Recipe
 from tasks.contracts.values import Artifact, SplitOf

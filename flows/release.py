@@ -1,27 +1,61 @@
-"""Release: from a checkpoint and its report to a model page with a demo. CPU work."""
+"""Release: from a checkpoint and its report to a model page with a demo, if it beats what is published. CPU work."""
 
 from prefect import flow
+from prefect.client.schemas import State
+from prefect.states import Completed
+from tasks.export import export_model
 
-from flows.train import train
+from flows.train import hear, train
 from tasks.contracts.recipe import Recipe
+from tasks.contracts.values import Artifact, SplitOf
+from tasks.decide import decide
 from tasks.demo import compose_space, open_demo
+from tasks.judge import judge_challenger, show_verdict
 from tasks.policy import sealed, store_of
-from tasks.push import compose_page, push_model
+from tasks.push import check_published, compose_page, push_model, wishes
+from tasks.record import Challenger, Turn, challenger, need_same_champion, record_release, turn
+from tasks.report import normalisers_of
+
+Released = tuple[str, str, str]
 
 
 @flow(flow_run_name="release-{recipe.name}", persist_result=False)
-def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> tuple[str, str]:
-    """Publish the recipe's model with its card and its demo, and return where they lie.
+def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> Released | State[Released]:
+    """Publish the recipe's model with its card and its demo if it wins; else end as Rejected, which is no failure.
 
     Args:
         recipe: Everything this run can be told.
         checkpoint: Key of the sealed checkpoint; empty, with report empty: train it first.
         report: Key of its sealed report.
+
+    Returns:
+        Where model and demo lie, empty if nothing was published, and the report's key.
     """
     root = store_of(recipe)
-    checkpoint, report = (checkpoint, report) if report else train(recipe)
-    page = compose_page(root, recipe, sealed(root, "checkpoint", checkpoint), sealed(root, "report", report))
-    model = push_model(root, page)
+    made = challenger(root, recipe, *((checkpoint, report) if report else train(recipe)))
+    now = turn(root, recipe, made)
+    verdict = _judge(root, recipe, made, now)
+    show_verdict(root, verdict)
+    decision = decide(root, recipe, made, now, verdict)
+    if not decision.publish:
+        return Completed(name=decision.name, message=decision.words, data=("", "", made.report.key))
+    data = made.subject.data
+    exports = [export_model(root, made.checkpoint, SplitOf(data, "test"), recipe.token, each) for each in recipe.release.exports]
+    page = compose_page(root, wishes(recipe), made.checkpoint, made.report, verdict, exports, now.version, now.history, decision.told)
+    need_same_champion(root, recipe, now)
+    placed = push_model(root, page, recipe.release, now.version)
+    check_published(root, page, placed, recipe.release, made.checkpoint, data, recipe.token)
+    record_release(root, recipe, made, now, verdict, decision.told, page, placed)
     space = compose_space(root, recipe.release.name, recipe.language)
-    demo = open_demo(root, space)
-    return str(model), str(demo)
+    demo = open_demo(root, space, recipe.release)
+    return placed.where, str(demo), made.report.key
+
+
+def _judge(root: str, recipe: Recipe, made: Challenger, now: Turn) -> Artifact:
+    """Return the verdict on the challenger: against the champion, or against the model it started from if nothing is published yet."""
+    if now.champion and now.is_same_model:
+        return sealed(root, "verdict", now.champion.verdict)
+    of, champion = made.subject, now.champion
+    before = hear(root, recipe, sealed(root, "checkpoint", champion.checkpoint), of.data, of.others, now.against) if champion else of.before
+    told, packs, gate = recipe.up_to_the_report(), normalisers_of(recipe), recipe.release.gate
+    return judge_challenger(root, told, packs, gate, now.against, of.data, of.data.digest, of.others, before, of.after, made.report)

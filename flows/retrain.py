@@ -1,16 +1,17 @@
 """Retrain: corpus to published model in one run. What is scheduled, and what `make demo` runs."""
 
 from prefect import flow
+from prefect.client.schemas import State
 
 from flows.prepare import prepare, prepare_others
-from flows.release import release
+from flows.release import Released, release
 from flows.train import train
 from tasks.contracts.recipe import Recipe
 
 
 @flow(flow_run_name="retrain-{recipe.name}", persist_result=False)
-def retrain(recipe: Recipe = Recipe()) -> tuple[str, str, str]:  # noqa: B008  (frozen)
-    """Prepare, train, score and release; what is done already is found, not repeated. Return model, demo and the report's key.
+def retrain(recipe: Recipe = Recipe()) -> Released | State[Released]:  # noqa: B008  (frozen)
+    """Prepare, train, score and release; what is done already is found, not repeated. Return what `release` does.
 
     Args:
         recipe: Everything this run can be told.
@@ -18,5 +19,4 @@ def retrain(recipe: Recipe = Recipe()) -> tuple[str, str, str]:  # noqa: B008  (
     start, dataset = prepare(recipe)
     others = prepare_others(recipe, start) if recipe.scoring.others else []
     checkpoint, report = train(recipe, start, dataset, others)
-    model, demo = release(recipe, checkpoint, report)
-    return model, demo, report
+    return release.fn(recipe, checkpoint, report)  # in this run: a run within a run cannot wait for a person

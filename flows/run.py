@@ -16,7 +16,7 @@ from tasks.shards.plan import SPLITS
 from tasks.store.objects import Store
 
 
-def run_flow(name: str, recipe: Recipe, **options: bool | str) -> tuple[str, ...]:
+def run_flow(name: str, recipe: Recipe, **options: bool | str | int) -> tuple[str, ...]:
     """Run the flow called `name`, print its closing words, and return its result."""
     began = time.monotonic()
     server = None if named_server() else Server()
@@ -38,7 +38,10 @@ def run_flow(name: str, recipe: Recipe, **options: bool | str) -> tuple[str, ...
         server.wait()
     # Who would miss the heartbeats of a run on its own server? Each flow would wait a second for them at its end.
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if server else contextlib.nullcontext():
-        result: tuple[str, ...] = flow(recipe, **options)
+        state = flow(recipe, **options, return_state=True)
+    result: tuple[str, ...] = state.result()  # raises what the flow has raised
+    if state.name != "Completed":
+        print(f"{state.name.lower():7} {state.message}")
     for line in _closing_words(name, recipe, result):
         print(line)
     print(f"{sum(made.values())} steps done, {sum(cached.values())} found in the store, in {time.monotonic() - began:.0f} s")
@@ -64,9 +67,9 @@ def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterat
         suspects = sealed(root, "audit", result[0])
         yield f"labels  {suspects.facts['n_suspects']} of {suspects.facts['n_clips']} have something against them"
         yield f"list    {_at(root, suspects, 'suspects.jsonl')}"
-    if name in ("train", "retrain"):
+    if name in ("train", "release", "retrain"):
         yield from _describe_scores(root, sealed(root, "report", result[-1]))
-    if name in ("release", "retrain"):
+    if name in ("release", "retrain", "rollback") and result[0]:
         yield f"model   {result[0]}"
         if Path(result[0]).exists():
             yield f"demo    viska demo {os.path.relpath(result[0])}"

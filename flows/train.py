@@ -27,16 +27,16 @@ def train(recipe: Recipe, start: str = "", dataset: str = "", others: list[str] 
         others = prepare_others(recipe, start)
     model, data = sealed(root, "model", start), sealed(root, "dataset", dataset)
     further = [sealed(root, "dataset", each) for each in others or ()]
-    before = _hear(root, recipe, model, data, further, "before")
+    before = hear(root, recipe, model, data, further, "before")
     checkpoint = train_model(root, model, data, recipe.token, recipe.training)
-    after = _hear(root, recipe, checkpoint, data, further, "after")
+    after = hear(root, recipe, checkpoint, data, further, "after")
     told = recipe.up_to_the_report()
     report = write_report(root, told, normalisers_of(recipe), model, checkpoint, data, data.digest, further, before, after)
     show_report(root, report)
     return checkpoint.key, report.key
 
 
-def _hear(root: str, recipe: Recipe, model: Artifact, data: Artifact, further: list[Artifact], name: str) -> Hearing:
+def hear(root: str, recipe: Recipe, model: Artifact, data: Artifact, further: list[Artifact], name: str) -> Hearing:
     """Return what a model hears in the test, in long recordings if they are wished for, and in each further test."""
     wish, test = recipe.scoring, SplitOf(data, "test")
     heard = transcribe_split(root, model, test, recipe.token, wish.batch, name, wish.engine)

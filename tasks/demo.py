@@ -1,22 +1,25 @@
-"""Demo: put a Gradio app beside the published model, complete in itself, ready to be a Space."""
+"""Demo: put a Gradio app beside the published model, complete in itself: a Space of the Hub, or a folder that is ready to be one."""
 
 import logging
 from typing import Any
 
 from prefect.client.schemas import State
 
+from tasks.contracts.release import Release
 from tasks.contracts.values import Artifact
 from tasks.hub.page import place
 from tasks.hub.space import space_files
+from tasks.hub.upload import publish
 from tasks.policy import found, step, task_of
-from tasks.store.artifacts import Draft
+from tasks.push import checksums, repository_of, token_of
+from tasks.store.artifacts import Draft, fetch
 from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
 SPACES = "spaces"
 
 
-@step("space", version=2)
+@step("space", version=3)
 def compose_space(draft: Draft, name: str, language: str) -> dict[str, Any]:
     """Put together the app: its code, the code it needs of ours, its requirements and its own card."""
     for path, data in space_files(name, language).items():
@@ -24,11 +27,21 @@ def compose_space(draft: Draft, name: str, language: str) -> dict[str, Any]:
     return {"name": name}
 
 
-def demo(root: str, space: Artifact) -> str | State[str]:
-    """Put the app in the store's `spaces` folder, and return where it lies."""
-    where, was_there = place(Store(root), space, SPACES)
+def demo(root: str, space: Artifact, release: Release) -> str | State[str]:
+    """Publish the app where the model is: as a Space of the same name, or in the store's `spaces` folder; return where it lies."""
+    if repository := repository_of(release):
+        store, told = Store(root), {"VISKA_MODEL": repository}
+        done = publish(
+            repository, "space", fetch(store, space), checksums(space), message="Demo", private=release.private,
+            token=token_of(release), variables=told,
+        )  # fmt: skip
+        where, was_there = done.url, done.was_there
+    else:
+        placed = place(Store(root), space, f"{SPACES}/{space.facts['name']}")
+        where, was_there = placed.where, placed.was_there
     if was_there:
         return found(where, where)
+    log.info("demo %s", where)
     return where
 
 

@@ -9,11 +9,13 @@ from functools import cache
 from importlib.metadata import version
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
+from tasks.contracts.errors import StoreError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import HISTORY, Artifact, File
 from tasks.policy import step
@@ -44,8 +46,22 @@ class Hearing:
     long: Artifact | None  # the test's clips, joined to recordings of minutes
     others: list[Artifact]  # further tests, in the recipe's order
 
+    def keys(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return {"test": self.test.key, "long": self.long.key if self.long else "", "others": [each.key for each in self.others]}
 
-@step("report", version=4)
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is of, so far as a comparison with another model needs it."""
+
+    data: Artifact
+    others: list[Artifact]  # data sets of the further tests
+    before: Hearing
+    after: Hearing
+
+
+@step("report", version=5)
 def write_report(
     draft: Draft, told: dict[str, Any], normalisers: list[str], start: Artifact, checkpoint: Artifact, dataset: Artifact, data: str,
     others: list[Artifact], before: Hearing, after: Hearing,
@@ -66,15 +82,13 @@ def write_report(
     """
     store, wish = draft.store, told["scoring"]
     draws = (wish["resamples"], wish["seed"])
-    normaliser, *packs = map(_remembering, _packs(told))
+    normaliser, *packs = packs_of(told)
     assert [normaliser.name, *(each.name for each in packs)] == normalisers, "of this process"
-    clips = pq.read_table(fetch_file(store, dataset.file("index.parquet")), columns=list(READ))
-    index = {row["id"]: row for row in clips.filter(pc.field("split") == "test").to_pylist()}
+    clips, index = read_clips(store, dataset)
     heard = read_predictions(store, before.test), read_predictions(store, after.test)
     rows = [index[each.id] for each in heard[0]]
-    train = clips.filter(pc.field("split") == "train")
-    known = set(" ".join(map(normaliser, train["text"].unique().to_pylist())).split())
-    learnt = set(train["recording"].to_pylist()) if others else set()
+    known = known_words(clips, normaliser)
+    learnt = set(clips.filter(pc.field("split") == "train")["recording"].to_pylist()) if others else set()
     further = zip(wish["others"], others, zip(before.others, after.others, strict=True), packs, strict=True)
     report = compare(*heard, rows, normaliser, known, *draws) | {
         "format": FORMAT,
@@ -88,6 +102,8 @@ def write_report(
         "dataset": {key: dataset.facts[key] for key in DATA_FACTS if key in dataset.facts}
         | describe_clips(clips)
         | {"digest": data, "key": dataset.key},
+        "others": [each.key for each in others],
+        "heard": {"before": before.keys(), "after": after.keys()},
         "predictions": {"before": before.test.key, "after": after.test.key},
         "test": {"name": told["splits"]["frozen"] or told["name"], "n_clips": _n_frozen(store, dataset)},
         "history": from_lines(fetch_file(store, checkpoint.file(HISTORY)).read_bytes()),
@@ -95,13 +111,31 @@ def write_report(
         "versions": {"python": platform.python_version()} | {name: version(name) for name in ("viska", "torch", "transformers", "jiwer")},
     }
     if before.long and after.long:
-        report["long_form"] = compare_long(_lines(store, before.long), _lines(store, after.long), *heard, normaliser, *draws)
+        report["long_form"] = compare_long(lines_of(store, before.long), lines_of(store, after.long), *heard, normaliser, *draws)
     shown = [each["id"] for each in report["worst"][:N_HEARD] + report["hallucinations"]["after"]["clips"][:N_MADE_UP]]
     draft.write("groups.json", json.dumps(_groups([row["speaker"] for row in rows])).encode())
     draft.write("report.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode())
     draft.write("report.html", render_report(report, _sounds(store, dataset, index, shown), normaliser).encode())
     facts = {key: report[key] for key in ("name", "before", "after", "gain", "n_clips", "n_speakers", "normaliser")}
     return facts | {"checkpoint": checkpoint.key}
+
+
+def subject_of(root: str, report: Artifact) -> Subject:
+    """Return what a report is of.
+
+    Raises:
+        StoreError: if something of it is gone, or an earlier viska made it.
+    """
+    store, numbers = Store(root), json.loads(fetch_file(Store(root), report.file("report.json")).read_text())
+    if "heard" not in numbers:
+        raise StoreError(f"report/{report.key} was made by an earlier viska; run its recipe again")
+
+    def hearing(keys: dict[str, Any]) -> Hearing:
+        test, *others = (load(store, "predictions", key) for key in (keys["test"], *keys["others"]))
+        return Hearing(test, load(store, "long", keys["long"]) if keys["long"] else None, others)
+
+    sets = [load(store, "dataset", key) for key in (numbers["dataset"]["key"], *numbers["others"])]
+    return Subject(sets[0], sets[1:], *(hearing(numbers["heard"][side]) for side in ("before", "after")))
 
 
 def show_report(root: str, report: Artifact) -> None:
@@ -118,20 +152,29 @@ def show_report(root: str, report: Artifact) -> None:
     create_link_artifact(page if "://" in page else f"file://{page}", "The whole report", key="report-page")
 
 
+def read_clips(store: Store, dataset: Artifact) -> tuple[pa.Table, dict[str, dict[str, Any]]]:
+    """Return what is known of the clips of a data set, and of those of its test by id."""
+    clips = pq.read_table(fetch_file(store, dataset.file("index.parquet")), columns=list(READ))
+    return clips, {row["id"]: row for row in clips.filter(pc.field("split") == "test").to_pylist()}
+
+
+def known_words(clips: pa.Table, normaliser: Normaliser) -> set[str]:
+    """Return the normalised words of the training split."""
+    texts = clips.filter(pc.field("split") == "train")["text"].unique().to_pylist()
+    return set(" ".join(map(normaliser, texts)).split())
+
+
 def normalisers_of(recipe: Recipe) -> list[str]:
     """Return the names, with their versions, of what is no error in the test and in each further test."""
-    return [each.name for each in _packs(recipe.up_to_the_report())]
+    return [each.name for each in packs_of(recipe.up_to_the_report())]
 
 
-def _packs(told: dict[str, Any]) -> list[Normaliser]:
+def packs_of(told: dict[str, Any]) -> list[Normaliser]:
+    """Return what is no error in the test and in each further test; each looks at a text once, because texts are compared in many ways."""
     language, wish = told["language"], told["scoring"]["normaliser"]
     others = [each["language"] or language for each in told["scoring"]["others"]]
-    return [normaliser_for(each, wish if each == language else "auto") for each in (language, *others)]
-
-
-def _remembering(normaliser: Normaliser) -> Normaliser:
-    """Return one that looks at each text once: a report compares the same ones in many ways."""
-    return replace(normaliser, function=cache(normaliser.function))
+    packs = [normaliser_for(each, wish if each == language else "auto") for each in (language, *others)]
+    return [replace(each, function=cache(each.function)) for each in packs]
 
 
 def _groups(speakers: list[str]) -> list[int]:
@@ -145,7 +188,7 @@ def _n_frozen(store: Store, dataset: Artifact) -> int:
     return int(load(store, "manifest", dataset.facts["refers_to"]["manifest"][0]).facts["splits"]["test"])
 
 
-def _lines(store: Store, artifact: Artifact) -> list[dict[str, Any]]:
+def lines_of(store: Store, artifact: Artifact) -> list[dict[str, Any]]:
     """Return the rows of an artifact of one file."""
     (file,) = artifact.files
     return from_lines(fetch_file(store, file).read_bytes())

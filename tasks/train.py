@@ -1,13 +1,17 @@
 """Train: shards to a checkpoint. Safe to kill: it goes on from the last whole checkpoint, on any machine that sees the store."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 
 from tasks.contracts.recipe import Training
+from tasks.contracts.release import HUB
 from tasks.contracts.values import Artifact
+from tasks.hub.mirror import Mirror
 from tasks.model.fit import fit, with_rate
 from tasks.model.launch import fit_on_all
+from tasks.model.watch import all_of
 from tasks.policy import step
 from tasks.scoring.rates import word_error_rate
 from tasks.store.artifacts import Draft
@@ -17,7 +21,13 @@ from tasks.watch import Watch
 @step("checkpoint", version=2, task_run_name="train-{training.steps}-steps")
 def train_model(draft: Draft, start: Artifact, dataset: Artifact, language: str, training: Training) -> dict[str, Any]:
     """Train `start` on the data set's train split and keep the checkpoint with the lowest dev WER."""
-    with Watch(draft.store, draft.key, with_rate(training, start)) as watch:
+    with Watch(draft.store, draft.key, with_rate(training, start)) as shown, _mirror(draft, training) as mirror:
+        watch = all_of(shown, mirror) if mirror else shown
         if torch.cuda.device_count() > 1:
             return fit_on_all(draft, start, dataset, language, training, watch, torch.cuda.device_count())
         return fit(draft, start, dataset, language, training, word_error_rate, watch)
+
+
+def _mirror(draft: Draft, training: Training) -> AbstractContextManager[Mirror | None]:
+    repository = training.checkpoints.mirror.removeprefix(HUB)
+    return Mirror(draft.store, draft.key, repository) if repository else nullcontext()

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from tasks.contracts.corpora import Corpus, EspeakCorpus
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.languages import EVERYWHERE, LANGUAGES, about, code_of
+from tasks.contracts.release import REPOSITORY, Release
 from tasks.contracts.section import SECRET, Address, Section
 from tasks.scoring.normalise import OWN_LANGUAGE
 
@@ -221,6 +222,8 @@ class Checkpoints(Section):
     """At most so much work is lost when the machine is; 0: only at looks"""
     newest: int = Field(2, ge=1, le=1000)
     """How many stay on the store, besides the best one"""
+    mirror: str = Field("", pattern=rf"^(hf://{REPOSITORY.pattern})?$")
+    """A repository of the Hub, such as hf://team/whisper-small-sv: the newest checkpoint is also in its branch training-KEY; empty: none"""
 
 
 class Training(Section):
@@ -328,17 +331,6 @@ class Scoring(Section):
     resamples: int = Field(1000, ge=100, le=100_000)
     """Draws of the bootstrap behind the intervals"""
     seed: int = Field(0, ge=0)
-
-
-class Release(Section):
-    """What is published, and under which name."""
-
-    name: str = Field("whisper-viska", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,95}$")
-    """The model's name on its page"""
-    licence: str = Field("apache-2.0", pattern=r"^[a-z0-9.-]+$")
-    """The model's licence, as a Hub identifier"""
-    data_licence: str = Field("unknown", min_length=1)
-    """The licence of the recordings, for the card"""
 
 
 class Recipe(Section):

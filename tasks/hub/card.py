@@ -1,6 +1,7 @@
 """The model card: what the Hub reads as metadata, and what a person reads. Every number comes from the sealed report."""
 
 import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +12,26 @@ from jinja2 import Environment, FileSystemLoader
 from tasks.contracts.errors import ReleaseError
 from tasks.contracts.languages import hub
 from tasks.contracts.languages import name as name_of
+from tasks.scoring.verdict import headline
 
 ISO = re.compile(r"^[a-z]{2,3}$")  # the Hub refuses a whole commit for `sv-SE`
 MARKUP = re.compile(r"[^\w .,:;/()+-]")  # what a table's stranger could shape the card with
 METADATA = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 
 
-def write_card(report: dict[str, Any], name: str, licence: str, data_licence: str) -> str:
+@dataclass(frozen=True)
+class Publication:
+    """What the card tells of its release, besides what the report says of the model."""
+
+    repository: str = ""  # of the Hub, such as team/whisper-small-sv; empty: a folder
+    version: int = 0
+    verdict: dict[str, Any] = field(default_factory=dict)  # of the gate
+    history: list[dict[str, Any]] = field(default_factory=list)  # of the releases before, oldest first
+    exports: list[dict[str, Any]] = field(default_factory=list)  # facts of each: format, n_clips, wer, tolerance
+    approval: dict[str, str] = field(default_factory=dict)  # what a person said of this one
+
+
+def write_card(report: dict[str, Any], name: str, licence: str, data_licence: str, publication: Publication = Publication()) -> str:
     """Return README.md of the model's page, metadata first.
 
     Args:
@@ -25,6 +39,7 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         name: of the model.
         licence: of the model, a Hub identifier.
         data_licence: of the recordings, in words; "unknown": what the corpora say of theirs must do.
+        publication: the release.
     """
     language, token = report["language"], report["recipe"].get("language_token", "")
     dataset = f"{report['recipe']['corpus']['kind']} corpus {report['dataset']['digest'][:8]}"
@@ -47,7 +62,7 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         eval_results=results,
     )
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"language": name_of, "words": lambda text: " ".join(MARKUP.sub(" ", text).split())[:80]}
+    environment.filters |= {"language": name_of, "words": _words}
     corpora = report["dataset"]["corpora"]
     is_told = any(licence for each in corpora for licence in each["licences"])
     body = environment.get_template("card.md.j2").render(
@@ -58,10 +73,19 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         lender=name_of(token),
         data_licence="" if is_told and data_licence == "unknown" else data_licence,
         n_scored=sum("test" in each["splits"] for each in corpora),
+        about=publication,
+        headline=headline(publication.verdict) if publication.verdict else "",
+        exports={each["format"]: each for each in publication.exports},
+        worst=[each for each in report["slices"] if {"by": each["by"], "name": each["name"]} in report["worst_slices"]],
     )
     card = f"---\n{metadata.to_yaml()}\n---\n\n{body}"
     check_card(card)
     return card
+
+
+def _words(text: str, most: int = 80) -> str:
+    """Return a stranger's words as words alone."""
+    return " ".join(MARKUP.sub(" ", text).split())[:most]
 
 
 def check_card(card: str) -> None:
@@ -73,7 +97,12 @@ def check_card(card: str) -> None:
     found = METADATA.match(card)
     if not found:
         raise ReleaseError("the card has no metadata between two lines of ---")
-    metadata = yaml.safe_load(found.group(1))
+    try:
+        metadata = yaml.safe_load(found.group(1))
+    except yaml.YAMLError as error:
+        raise ReleaseError(f"the card's metadata are no YAML: {error!s:.200}") from error
+    if not isinstance(metadata, dict):
+        raise ReleaseError(f"the card's metadata are a {type(metadata).__name__}, expected fields by name")
     languages = metadata.get("language") or []
     for language in [languages] if isinstance(languages, str) else languages or [""]:
         if not ISO.match(str(language)):

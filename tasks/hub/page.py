@@ -1,16 +1,18 @@
 """A folder in the Hub's layout as the place of publication: each revision whole in a folder of its own, `latest` pointing at one.
 
     models/<name>/<revision>/README.md, config.json, model.safetensors, ...
-    models/<name>/latest -> <revision>      (on a bucket, latest.json, which names it)
+    models/<name>/v3     -> <revision>      (on a bucket, v3.json, which names it)
+    models/<name>/latest -> <revision>      (latest.json)
 
-A revision is renamed into place when it is complete, and never changed after; going back to an older one is moving the pointer. On a
-bucket, which has no renaming, the pointer is written last, and readers start from it.
+A revision is renamed into place when it is complete, and never changed after; going back to an older one is moving `latest`. On a bucket,
+which has no renaming, the pointers are written last, and readers start from them.
 """
 
 import json
 import os
 import shutil
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from tasks.contracts.errors import ReleaseError
@@ -19,27 +21,51 @@ from tasks.store.artifacts import fetch
 from tasks.store.objects import Store, crc32c_of, sha256_of
 
 
-def place(store: Store, artifact: Artifact, kind: str) -> tuple[str, bool]:
-    """Publish an artifact's files as a revision of `<kind>/<its name>`, and point `latest` at it.
+@dataclass(frozen=True)
+class Placed:
+    """Where something was published."""
 
-    Returns:
-        Where it is: the pointer on a local store, the revision's address on a bucket. And whether it stood there already.
+    where: str  # what a person opens: the pointer on a local store, an address elsewhere
+    revision: str  # where exactly these files are: a folder or an address under the store, a commit of the Hub
+    was_there: bool = False  # nothing had to be sent
+
+    def identity(self) -> str:
+        """Stand for this place in the fingerprint of a step that reads it: a store may be moved."""
+        return self.revision
+
+
+def place(store: Store, artifact: Artifact, under: str, tag: str = "") -> Placed:
+    """Publish an artifact's files as a revision of the folder `under`, and point `latest` at it, and `tag` if one is given.
 
     Raises:
         ReleaseError: if what arrived is not what was sent.
     """
-    target = f"{kind}/{artifact.facts['name']}/{artifact.digest[:12]}"
+    target = f"{under}/{artifact.digest[:12]}".removeprefix("./")
     if store.local:
         folder, checksums = Path(store.uri(target)), {file.name: file.sha256 for file in artifact.files}
         if not (was_there := is_published(folder, checksums)):
             publish(fetch(store, artifact), folder, checksums)
-        return str(point_latest(folder)), was_there
+        if tag:
+            point(folder, tag)
+        return Placed(str(point(folder)), target, was_there)
     was_there = all(store.holds(f"{target}/{file.name}", file.n_bytes, file.sha256) for file in artifact.files)
     if not was_there:
         _publish_objects(store, artifact, target)
     pointer = json.dumps({"revision": artifact.digest[:12], "files": {file.name: file.sha256 for file in artifact.files}}, indent=1)
-    store.replace(f"{kind}/{artifact.facts['name']}/latest.json", pointer.encode())
-    return store.uri(target), was_there
+    for name in filter(None, (tag, "latest")):
+        store.replace(f"{under}/{name}.json", pointer.encode())
+    return Placed(store.uri(target), target, was_there)
+
+
+def read_back(store: Store, revision: str, artifact: Artifact, target: Path) -> Path:
+    """Copy a published revision to the empty folder `target`, and return that.
+
+    Raises:
+        StoreError: if a file is not the one that was published.
+    """
+    for file in artifact.files:
+        store.download(f"{revision}/{file.name}", target / file.name, file.sha256)
+    return target
 
 
 def is_published(target: Path, checksums: dict[str, str]) -> bool:
@@ -84,11 +110,10 @@ def _publish_objects(store: Store, artifact: Artifact, target: str) -> None:
             raise ReleaseError(f"{store.uri(target)}/{file.name}: what was written is not what is there")
 
 
-def point_latest(target: Path) -> Path:
-    """Make `latest` beside the revision point at it, at once, and return the pointer."""
-    latest = target.parent / "latest"
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".latest-") as folder:
-        link = Path(folder) / "latest"
+def point(target: Path, name: str = "latest") -> Path:
+    """Make the pointer `name` beside the revision point at it, at once, and return the pointer."""
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".pointing-") as folder:
+        link = Path(folder) / name
         link.symlink_to(target.name)
-        os.replace(link, latest)
-    return latest
+        os.replace(link, target.parent / name)
+    return target.parent / name

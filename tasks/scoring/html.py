@@ -36,7 +36,7 @@ def render_report(report: dict[str, Any], sounds: dict[str, str], normaliser: Ca
     long = report.get("long_form") or {}
     left_out = {name for name in ("slices", "mistakes", "hallucinations", "calibration", "forgetting") if not report.get(name)}
     left_out |= set() if long else {"long"}
-    return _environment().get_template("report.html.j2").render(
+    return environment().get_template("report.html.j2").render(
         report=report,
         sounds=sounds,
         contents=[(name, title) for name, title in SECTIONS.items() if name not in left_out],
@@ -59,7 +59,7 @@ def render_comparison(reports: Sequence[dict[str, Any]], pairs: Sequence[dict[st
     """
     names = _distinct([each["name"] for each in reports])
     rows = dict(zip(names, reports, strict=True))
-    return _environment().get_template("comparison.html.j2").render(
+    return environment().get_template("comparison.html.j2").render(
         rows=rows,
         pairs={each["key"]: each for each in pairs},
         comparable=all(each["same_test"] for each in pairs),
@@ -83,7 +83,8 @@ def mark_errors(reference: str, hypothesis: str, normaliser: Callable[[str], str
     return Markup(" ").join(pieces)
 
 
-def _environment() -> Environment:
+def environment() -> Environment:
+    """Return what renders pages: escapes all text, and knows our filters."""
     found = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     found.filters |= {"language": name_of, "percent": _percent, "figure": _figure, "hours": _hours, "duration": _duration, "clock": _clock}
     found.globals["palette"] = PALETTE

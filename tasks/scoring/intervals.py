@@ -50,7 +50,7 @@ CHUNK = 2**21  # weights in memory at once, 4 bytes each
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval; without limits where the words of a single group decide it, which tells nothing of the spread."""
+    """A figure with its interval; without limits where the words of a single group decide it, which tells nothing of the spread."""
 
     value: float
     low: float | None
@@ -74,7 +74,7 @@ def interval(errors: Sequence[Errors], speakers: Sequence[str], resamples: int, 
 
 
 def paired_intervals(
-    before: Sequence[Errors], after: Sequence[Errors], speakers: Sequence[str], resamples: int, seed: int
+    before: Sequence[Errors], after: Sequence[Errors], speakers: Sequence[str], resamples: int, seed: int, level: float = LEVEL
 ) -> tuple[Interval, Interval, Interval]:
     """Return the error rates before and after, and their difference (positive: it got better), each with its interval.
 
@@ -87,6 +87,7 @@ def paired_intervals(
         speakers: who said each clip; clips with an unknown speaker ("") are each a group of their own.
         resamples: draws.
         seed: decides the draws.
+        level: how often such an interval holds the truth.
     """
     lengths = np.array([each.n_reference for each in before], dtype=float)
     places = _groups(speakers if unit(speakers, before) == "speakers" else [""] * len(speakers))
@@ -96,7 +97,7 @@ def paired_intervals(
     values = (edits.sum(axis=1) / max(lengths.sum(), 1)).tolist()
     if _n_effective(sums) < ENOUGH:
         return Interval(values[0], None, None), Interval(values[1], None, None), Interval(values[2], None, None)
-    lows, highs = _studentised(edits, sums, resamples, seed)
+    lows, highs = _studentised(edits, sums, resamples, seed, level)
     lows[:2] = np.maximum(lows[:2], 0)  # a rate is not below nothing, a difference may be
     first_rate, second_rate, gain = map(Interval, values, lows.tolist(), highs.tolist())
     return first_rate, second_rate, gain
@@ -114,7 +115,7 @@ def _n_effective(lengths: np.ndarray) -> float:
     return float(lengths.sum() ** 2 / max((lengths**2).sum(), 1))
 
 
-def _studentised(edits: np.ndarray, lengths: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _studentised(edits: np.ndarray, lengths: np.ndarray, resamples: int, seed: int, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Return the limits of ratios of sums, each [n_rates]; of edits [n_rates, n_groups] and reference lengths [n_groups]."""
     n_groups, whole = len(lengths), lengths.sum()
     values = edits.sum(axis=1) / whole
@@ -128,7 +129,7 @@ def _studentised(edits: np.ndarray, lengths: np.ndarray, resamples: int, seed: i
     off = first / length  # [n_rates, resamples] how far the draw is from the figure
     spread = np.sqrt(np.maximum(second - 2 * off * product + off**2 * squares, 0) / total / n_groups) * total / length
     t = np.divide(off, spread, out=np.zeros_like(off), where=spread > 0)
-    low, high = np.quantile(t, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    low, high = np.quantile(t, [(1 - level) / 2, (1 + level) / 2], axis=1)
     return values - np.maximum(high, 0) * errors, values - np.minimum(low, 0) * errors
 
 

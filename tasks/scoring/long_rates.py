@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tasks.contracts.errors import StoreError
-from tasks.scoring.intervals import paired_intervals
+from tasks.scoring.intervals import LEVEL, paired_intervals
 from tasks.scoring.normalise import Normaliser
 from tasks.scoring.prediction import Prediction
 from tasks.scoring.rates import Errors, count_words
@@ -15,7 +15,7 @@ Rows = Sequence[Mapping[str, Any]]
 
 def compare_long(
     before: Rows, after: Rows, clips_before: Sequence[Prediction], clips_after: Sequence[Prediction], normaliser: Normaliser,
-    resamples: int, seed: int,
+    resamples: int, seed: int, level: float = LEVEL,
 ) -> dict[str, Any]:  # fmt: skip
     """Return what both models heard in long recordings and where nobody speaks, as JSON values.
 
@@ -29,6 +29,7 @@ def compare_long(
         normaliser: what is no error.
         resamples: draws of the bootstrap, over recordings.
         seed: decides the draws.
+        level: of each interval.
 
     Raises:
         StoreError: if the two are not of the same recordings.
@@ -38,7 +39,7 @@ def compare_long(
     spoken = [number for number, each in enumerate(after) if each["clips"]]
     silent = [number for number, each in enumerate(after) if not each["clips"]]
     errors = [[_errors(side[number], normaliser) for number in spoken] for side in (before, after)]
-    intervals = paired_intervals(errors[0], errors[1], [""] * len(spoken), resamples, seed)
+    intervals = paired_intervals(errors[0], errors[1], [""] * len(spoken), resamples, seed, level)
     used = {id for number in spoken for id in after[number]["clips"]}
     return {
         "n_recordings": len(spoken),

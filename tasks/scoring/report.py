@@ -86,11 +86,12 @@ def need_same(before: Sequence[Prediction], after: Sequence[Prediction], clips: 
 
 
 def compare_others(
-    before: Sequence[Prediction], after: Sequence[Prediction], speakers: Sequence[str], normaliser: Normaliser, resamples: int, seed: int
-) -> dict[str, Any]:
+    before: Sequence[Prediction], after: Sequence[Prediction], speakers: Sequence[str], normaliser: Normaliser, resamples: int, seed: int,
+    level: float = LEVEL,
+) -> dict[str, Any]:  # fmt: skip
     """Return the WER of both models on another test, as JSON values; arguments as for `compare`."""
     errors = [count_all(side, count_words, normaliser) for side in (before, after)]
-    intervals = paired_intervals(errors[0], errors[1], speakers, resamples, seed)
+    intervals = paired_intervals(errors[0], errors[1], speakers, resamples, seed, level)
     rates = dict(zip(("before", "after", "gain"), map(asdict, intervals), strict=True))
     return rates | {"n_clips": len(after), "normaliser": normaliser.name}
 

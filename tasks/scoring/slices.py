@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from tasks.scoring.intervals import paired_intervals
+from tasks.scoring.intervals import LEVEL, paired_intervals
 from tasks.scoring.rates import Errors
 
 Row = Mapping[str, Any]  # seconds, speaker, gender, age, accent, domain, snr, corpus and language of a clip; any may be missing
@@ -33,6 +33,7 @@ def slices(
     known_words: set[str],
     resamples: int,
     seed: int,
+    level: float = LEVEL,
 ) -> list[dict[str, Any]]:
     """Return both error rates and the gain of every part, kind by kind, as JSON values. A kind that has one part alone is left out.
 
@@ -44,13 +45,14 @@ def slices(
         known_words: all normalised words of the training split.
         resamples: draws of each interval.
         seed: decides the draws.
+        level: of each interval.
     """
     speakers = [_told(clip, "speaker") or "" for clip in clips]
     found: list[dict[str, Any]] = []
     for kind, parts in _partitions(clips, references, known_words).items():
         for name, places in parts.items():
             own = [speakers[place] for place in places]
-            first, second, gain = paired_intervals([before[at] for at in places], [after[at] for at in places], own, resamples, seed)
+            first, second, gain = paired_intervals([before[at] for at in places], [after[at] for at in places], own, resamples, seed, level)
             found.append(
                 {"by": kind, "name": name, "n_clips": len(places), "n_speakers": len(set(own) - {""}),
                  "n_words": sum(after[at].n_reference for at in places),

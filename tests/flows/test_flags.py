@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.__main__ import recipe_from
+from flows.flags import recipe_from
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Trained
 

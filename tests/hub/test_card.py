@@ -5,7 +5,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from tasks.contracts.errors import ReleaseError
-from tasks.hub.card import check_card, write_card
+from tasks.hub.card import Publication, check_card, write_card
 from tasks.scoring.normalise import normaliser_for
 from tasks.scoring.prediction import Prediction
 from tasks.scoring.report import compare
@@ -141,3 +141,63 @@ def test_a_card_says_nothing_of_tokens_where_whisper_knows_the_language() -> Non
 def test_a_card_without_metadata_is_refused() -> None:
     with pytest.raises(ReleaseError, match="no metadata"):
         check_card("# whisper-test")
+
+
+@pytest.mark.parametrize("metadata", ["a: [", "[1, 2]", "just words"])
+def test_metadata_that_are_no_fields_are_refused(metadata: str) -> None:
+    with pytest.raises(ReleaseError, match="the card's metadata are"):
+        check_card(f"---\n{metadata}\n---\n\ntext")
+
+
+GAIN = {"value": 0.05, "low": 0.01, "high": 0.09}
+VERDICT = {"wins": True, "reasons": [], "champion": "v2", "checks": [{"what": "WER", "gain": GAIN}]}
+PLAIN = {"what": "release", "wer": GAIN, "gain": GAIN, "champion": "v1", "approval": {}, "comment": ""}
+HISTORY = [
+    PLAIN | {"version": 1, "champion": "the model it started from", "at": "2026-01-02T03:04:05+00:00"},
+    PLAIN | {"version": 2, "approval": {"comment": "heard | it"}, "at": "2026-02-02T03:04:05+00:00"},
+    PLAIN | {"what": "rollback", "version": 1, "comment": "loud <b>", "at": "2026-03-02T03:04:05+00:00"},
+]
+EXPORTS = [{"format": name, "n_clips": 50, "wer": 0.001, "tolerance": 0.01} for name in ("ctranslate2", "ggml-q5_0")]
+
+
+def published(**change: object) -> str:
+    return write_card(REPORT, "x", "mit", "none", Publication("team/x", 3, **{"verdict": VERDICT, "history": HISTORY} | change))  # type: ignore[arg-type]
+
+
+def test_a_release_tells_its_version_and_those_before_it_the_newest_first() -> None:
+    card = published()
+    assert "\n\nRelease v3. Better than v2.\n\n## Scores" in card and ModelCard(card).data.license == "mit"
+    rows = [line for line in card.split("## Releases")[1].splitlines() if line.startswith("|")]
+    assert [row.split("|")[1].strip() for row in rows[2:]] == ["**v3**", "back to v1", "v2", "v1"]
+    assert "| 5.0 (1.0 to 9.0) | v2 | this one |" in rows[2] and "2026-03-02; loud b" in rows[3] and "2026-02-02; heard it" in rows[4]
+    assert all(row.count("|") == 6 for row in rows)
+
+
+def test_what_a_person_said_and_what_the_gate_refused_is_told() -> None:
+    assert "Approved by a person: fine by me." in published(approval={"decision": "approve", "comment": "fine by me"})
+    assert "Approved by a person.\n" in published(approval={"decision": "approve", "comment": ""})
+    refused = VERDICT | {"wins": False, "reasons": ["WER: gain 0.1 points"]}
+    assert "Release v3. Not surely better than v2: WER: gain 0.1 points." in published(verdict=refused)
+
+
+def test_a_model_of_the_hub_is_used_by_its_name_and_version() -> None:
+    assert 'model="team/x", revision="v3")' in published() and "viska transcribe team/x recording.wav" in published()
+    folder = write_card(REPORT, "x", "mit", "none", Publication("", 3, verdict=VERDICT, history=HISTORY))
+    assert 'model="PATH_OR_ID_OF_THIS_MODEL")' in folder
+
+
+def test_exports_are_shown_with_how_to_use_them_and_how_near_they_are() -> None:
+    card = published(exports=EXPORTS)
+    assert "faster_whisper" in card and "ggml/ggml-model-q5_0.bin recording.wav" in card
+    assert "| ctranslate2 | 50 | 0.10 % | 1.00 % |" in card and "faster_whisper" not in published()
+
+
+def test_what_else_was_measured_stands_in_the_card_and_not_among_its_limits() -> None:
+    rate = {"before": GAIN, "after": GAIN, "gain": GAIN}
+    long = rate | {"n_recordings": 3, "silence": {"seconds": 50.0, "before": 9, "after": 2}}
+    more = REPORT | {"long_form": long, "forgetting": [rate | {"name": "fleurs-en", "language": "en"}]}
+    card = write_card(more, "x", "mit", "none")
+    assert "| 3 recordings of minutes | 5.0 % (1.0 to 9.0) |" in card and "| another test: fleurs-en, English | 5.0 %" in card
+    assert "In 50 s in which nobody speaks, 9 words were made up before and 2 after." in card
+    assert "besides, timestamps and translation, was not measured" in card
+    assert "besides, other languages, long recordings, timestamps and translation, was" in write_card(REPORT, "x", "mit", "none")

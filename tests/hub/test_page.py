@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from tasks.contracts.errors import ReleaseError
-from tasks.hub.page import is_published, point_latest, publish
+from tasks.hub.page import is_published, point, publish
 
 FILES = {"README.md": b"# a model", "weights/model.safetensors": b"\0" * 1000}
 CHECKSUMS = {name: sha256(data).hexdigest() for name, data in FILES.items()}
@@ -22,10 +22,10 @@ def test_a_revision_appears_whole_and_latest_points_at_it(source: Path, tmp_path
     target = tmp_path / "models" / "name" / "r1"
     publish(source, target, CHECKSUMS)
     assert is_published(target, CHECKSUMS)
-    assert point_latest(target).resolve() == target
+    assert point(target).resolve() == target
     other = target.parent / "r2"
     publish(source, other, CHECKSUMS)
-    assert point_latest(other).resolve() == other and is_published(target, CHECKSUMS)  # the older one stays
+    assert point(other).resolve() == other and is_published(target, CHECKSUMS)  # the older one stays
     assert sorted(path.name for path in target.parent.iterdir()) == ["latest", "r1", "r2"]  # nothing staged is left
 
 

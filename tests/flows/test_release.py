@@ -1,0 +1,236 @@
+"""Champion and challenger, for real: what wins is published as a version, what loses ends as Rejected, a person may say no or go back."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import constants
+from prefect.client.orchestration import get_client
+from prefect.client.schemas import State
+from prefect.testing.utilities import prefect_test_harness
+
+from flows.__main__ import main
+from flows.retrain import retrain
+from flows.rollback import rollback
+from tasks import policy
+from tasks.contracts.errors import RecipeError, ReleaseError
+from tasks.contracts.recipe import Recipe, read_recipe
+from tasks.hub import read_back
+from tasks.hub.mirror import Mirror
+from tasks.hub.releases import Event, add_event, read_events
+from tasks.model.loop import Moment
+from tasks.record import challenger, need_same_champion, turn
+from tasks.store.objects import Store
+from tests.support.fake_hub_writes import WritableHub
+
+pytestmark = pytest.mark.flow
+NAME = "whisper-tiny-sv"
+WINS = {"min_gain": -100, "min_words": 1, "may_lose": 100}  # a gate that four steps can pass
+TINY: dict[str, Any] = {
+    "name": "tiny",
+    "corpus": {"kind": "espeak", "n_train": 24, "n_dev": 4, "n_test": 6},
+    "gates": {"max_rejected": 1.0},
+    "model": {"kind": "scratch", "width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "window": 4, "vocabulary": 300},
+    "training": {"steps": 4, "batch": 4, "warmup": 1, "learning_rate": 1e-3, "evaluate_every": 2, "dev_clips": 4},
+    "scoring": {"resamples": 100, "long": {"recordings": 1, "minutes": 0.1}},
+    "release": {"name": NAME},
+}
+CANARY = "hf_canarycanarycanarycanarycanary"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _server() -> Iterator[None]:
+    with prefect_test_harness(server_startup_timeout=120):
+        yield
+
+
+def told(root: Path, other: bool = False, **release: Any) -> Recipe:
+    """Return the recipe; `other`: of another model."""
+    training = TINY["training"] | ({"learning_rate": 2e-3} if other else {})
+    return read_recipe(TINY | {"training": training, "release": TINY["release"] | release, "store": str(root)})
+
+
+def run(recipe: Recipe) -> State[Any]:
+    policy.made.clear()
+    policy.cached.clear()
+    state: State[Any] = retrain(recipe, return_state=True)
+    return state
+
+
+def events(root: Path) -> list[tuple[str, int]]:
+    return [(event.what, event.version) for event in read_events(Store(str(root)), NAME)]
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, State[Any]]:
+    """A store in which a challenger has lost against the model it started from."""
+    root = tmp_path_factory.mktemp("refused") / "store"
+    return root, run(told(root))
+
+
+@pytest.fixture(scope="module")
+def first(refused: tuple[Path, State[Any]], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a release; copied by the tests that add to it."""
+    root = tmp_path_factory.mktemp("first") / "store"
+    shutil.copytree(refused[0], root, symlinks=True)
+    assert run(told(root, gate=WINS)).name == "Completed"
+    assert policy.made == dict.fromkeys(("verdict", "page", "models", "published", "space", "spaces"), 1)
+    return root
+
+
+@pytest.fixture
+def store(first: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(first, tmp_path / "store", symlinks=True))
+
+
+def test_a_challenger_that_does_not_win_ends_well_and_publishes_nothing(refused: tuple[Path, State[Any]]) -> None:
+    root, state = refused
+    assert (state.name, state.is_completed(), state.result()[:2]) == ("Rejected", True, ("", ""))
+    assert "against the model it started from: WER: gain " in str(state.message) and "at least 100 are wanted" in str(state.message)
+    assert not (root / "models").exists() and not (root / "page").exists() and events(root) == [("rejection", 0)]
+    with get_client(sync_client=True) as client:
+        (verdict, *_) = [str(each.data) for each in client.read_artifacts() if each.key == "verdict"]
+    assert verdict.startswith("# The challenger does not win") and "| WER | **no** |" in verdict
+
+
+def test_a_refused_challenger_that_comes_again_costs_nothing_and_is_written_down_once(
+    refused: tuple[Path, State[Any]], tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(refused[0], tmp_path / "store", symlinks=True))
+    assert run(told(root)).name == "Rejected" and not policy.made and events(root) == [("rejection", 0)]
+
+
+def test_the_verdict_stands_at_the_head_of_the_report(first: Path) -> None:
+    sealed = [next(path.glob("report-*.html")).read_text() for path in (first / "verdict").iterdir()]
+    assert len(sealed) == 2 and all(page.index('id="verdict"') < page.index('id="rates"') and "<audio" in page for page in sealed)
+    page = (first / "models" / NAME / "latest" / "report.html").read_text()
+    assert "Better than the model it started from." in page and "<audio" not in page
+
+
+def test_a_release_has_a_version_a_card_and_what_it_was_made_of(first: Path) -> None:
+    page = first / "models" / NAME
+    assert (page / "v1").resolve() == (page / "latest").resolve()
+    card = (page / "latest" / "README.md").read_text()
+    assert "Release v1. Better than the model it started from." in card and "| **v1** |" in card and "curves.svg" in card
+    recipe = json.loads((page / "latest" / "recipe.json").read_text())
+    assert recipe["release"]["name"] == NAME and not {"store", "prepare"} & set(recipe) and "token" not in recipe["release"]
+    assert events(first) == [("rejection", 0), ("release", 1)]
+
+
+def test_the_next_model_meets_the_published_one_and_both_stay(store: Path) -> None:
+    state = run(told(store, other=True, gate=WINS))
+    assert state.name == "Completed" and policy.made["predictions"] == 1, "what the champion hears is known"
+    page = store / "models" / NAME
+    assert (page / "v2").resolve() == (page / "latest").resolve() != (page / "v1").resolve()
+    card = (page / "latest" / "README.md").read_text()
+    assert "Release v2. Better than v1." in card and "| **v2** |" in card and "| v1 |" in card
+    assert run(told(store, other=True, gate=WINS)).name == "Completed" and not policy.made
+    assert events(store)[1:] == [("release", 1), ("release", 2)]
+
+
+def test_a_page_that_changes_is_a_release_of_the_same_model_which_meets_nobody(store: Path) -> None:
+    assert run(told(store, gate=WINS, licence="mit")).name == "Completed"
+    assert policy.made == {"page": 1, "models": 1, "published": 1}
+    assert "license: mit" in (store / "models" / NAME / "latest" / "README.md").read_text() and events(store)[-1] == ("release", 2)
+
+
+def test_who_goes_back_is_not_overruled_by_the_next_run(store: Path) -> None:
+    run(told(store, other=True, gate=WINS))
+    with pytest.raises(ReleaseError, match="has no release v3; there are v1, v2"):
+        rollback(told(store), 3)
+    with pytest.raises(ReleaseError, match="v2 is the current release already"):
+        rollback(told(store), 2)
+    rollback(told(store), 1, "bad on phones")
+    page = store / "models" / NAME
+    assert (page / "latest").resolve() == (page / "v1").resolve() and (page / "v2").resolve().exists()
+    state = run(told(store, other=True, gate=WINS))
+    assert state.name == "Rejected" and "it is v2, from which somebody went back to v1" in str(state.message)
+    assert "bad on phones" in str(state.message) and (page / "latest").resolve() == (page / "v1").resolve()
+    assert run(told(store, gate=WINS)).name == "Completed" and not policy.made, "v1 is there"
+    assert run(told(store, other=True, gate=WINS, anyway=True)).name == "Completed"
+    assert [each for each in events(store) if each[0] != "rejection"] == [("release", 1), ("release", 2), ("rollback", 1), ("release", 3)]
+    assert "back to v1" in (page / "latest" / "README.md").read_text()
+
+
+def test_a_run_without_a_deployment_ends_and_waits_for_a_person(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = told(store, other=True, gate=WINS, approval=True)
+    state = run(recipe)
+    assert state.name == "AwaitingApproval" and "viska approve " in str(state.message) and not (store / "models" / NAME / "v2").exists()
+    key = str(state.message).split("viska approve ")[1].split()[0]
+    assert main(["approve", key, "--store", str(store), "--comment", "listened to ten clips"]) == 0
+    assert main(["reject", key, "--store", str(store)]) == 2 and "somebody said approve" in capsys.readouterr().err
+    assert run(recipe).name == "Completed"
+    card = (store / "models" / NAME / "latest" / "README.md").read_text()
+    assert "Approved by a person: listened to ten clips." in card and read_events(Store(str(store)), NAME)[-1].approval["comment"]
+
+
+def test_a_person_may_say_no(store: Path) -> None:
+    recipe = told(store, other=True, gate=WINS, approval=True)
+    key = str(run(recipe).message).split("viska approve ")[1].split()[0]
+    assert main(["reject", key, "--store", str(store), "--comment", "too loud"]) == 0
+    state = run(recipe)
+    assert state.name == "Rejected" and "a person said no: too loud" in str(state.message) and events(store)[-1] == ("rejection", 0)
+    assert main(["approve", "a" * 24, "--store", str(store)]) == 2, "no such verdict"
+
+
+def test_what_another_run_has_published_meanwhile_is_not_overwritten(store: Path) -> None:
+    recipe = told(store)
+    (checkpoint,), (report,) = ([path.name for path in (store / kind).iterdir()] for kind in ("checkpoint", "report"))
+    now = turn(str(store), recipe, challenger(str(store), recipe, checkpoint, report))
+    need_same_champion(str(store), recipe, now)
+    add_event(Store(str(store)), NAME, Event("release", 2))
+    with pytest.raises(ReleaseError, match="another run has published v2 meanwhile; run this one again"):
+        need_same_champion(str(store), recipe, now)
+    with pytest.raises(RecipeError, match="is not of checkpoint"):
+        challenger(str(store), told(store, other=True), checkpoint, report)
+
+
+@pytest.fixture
+def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[WritableHub]:
+    """A Hub on loopback; its token is looked for afterwards wherever it must not be."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(read_back, "WAITS", (0.01, 0.01, 0.01))
+    monkeypatch.setattr(policy, "DELAYS", [0.1, 0.1])
+    with WritableHub() as hub:
+        hub.tokens[CANARY] = "write"
+        hub.accepted.add(CANARY)
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        monkeypatch.setenv("HF_TOKEN", CANARY)
+        yield hub
+
+
+def test_a_model_goes_to_the_hub_with_a_space_and_the_token_goes_nowhere_else(store: Path, hub: WritableHub) -> None:
+    recipe = told(store, gate=WINS, to=f"hf://team/{NAME}")
+    fault = hub.fail(f"POST .*{NAME}/commit/", "503", times=6)  # more than a call is tried: then the step is
+    state = run(recipe)
+    assert state.name == "Completed", state.message
+    model, demo, _ = state.result()
+    assert (model, demo) == (f"{hub.url}/team/{NAME}", f"{hub.url}/spaces/team/{NAME}")
+    there, files = hub.repositories[f"team/{NAME}"], hub.files(f"team/{NAME}", "v2")
+    assert {"README.md", "model.safetensors", "report.html", "curves.svg", "recipe.json"} < set(files) and there.is_private
+    assert fault.times == 0 and len(hub.history(f"team/{NAME}")) == 2, "one commit, behind the first of the repository"
+    assert f'model="team/{NAME}", revision="v2"' in files["README.md"].decode()
+    assert run(recipe).name == "Completed" and not policy.made, "it is there"
+    with get_client(sync_client=True) as client:
+        said = [*client.read_logs(), *client.read_artifacts(), *client.read_flow_runs(), *client.read_task_runs()]
+    assert len(said) > 50 and CANARY not in "".join(each.model_dump_json() for each in said)
+    assert not any(CANARY in request for request in hub.requests)
+    for path in store.rglob("*"):
+        assert path.is_dir() or CANARY.encode() not in path.read_bytes(), path
+    assert os.environ["HF_TOKEN"] == CANARY, "the canary was there all the time"
+
+
+def test_the_newest_checkpoint_of_a_training_is_copied_to_a_branch(store: Path, hub: WritableHub) -> None:
+    (key,) = (path.name for path in (store / "training").iterdir())
+    look = Moment(4, 4, 1.0, 0.0, (), 1.0, 0.0, 0.0, 16, 4, {"step": 4})
+    hub.fail("POST .*/commit/", "503")
+    with Mirror(Store(str(store)), key, "team/work") as mirror:
+        mirror(look)
+        mirror(look)
+    assert set(hub.files("team/work", f"training-{key[:12]}")) == {"model.safetensors", "optimizer.safetensors", "progress.json"}
+    assert not hub.files("team/work"), "main stays as it is"
