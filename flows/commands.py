@@ -127,11 +127,22 @@ def prune(options: argparse.Namespace) -> int:
 
 
 def demo(options: argparse.Namespace) -> int:
+    """Open the page on which people try a model, or withdraw what a visitor sent from there."""
     from tasks.hub.space.app import serve  # here: Gradio takes seconds to import
+    from tasks.hub.space.keep import Keeper, withdraw
     from tasks.model.transcribe import open_model
+    from tasks.policy import store_of
+    from tasks.store.objects import Store
 
+    store = Store(store_of(Recipe(store=options.store)))
+    if options.withdraw:
+        print(f"{withdraw(store, options.keep, options.withdraw)} corrections withdrawn from {store.uri(f'visitors/{options.keep}')}")
+        return 0
     logging.getLogger("httpx").setLevel(logging.WARNING)
     model = Path(options.model).resolve()
     name = (model.parent.name if model.is_dir() else options.model).split("/")[-1]
-    serve(open_model(options.model, options.language), name, options.host, options.port)
+    whisper = open_model(options.model, options.language)
+    base = open_model(options.base, whisper.language) if options.base else None
+    keep = Keeper(store, options.keep) if options.keep else None
+    serve(whisper, name, options.host, options.port, base, options.base.rstrip("/").split("/")[-1], keep)
     return 0

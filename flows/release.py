@@ -3,13 +3,13 @@
 from prefect import flow
 from prefect.client.schemas import State
 from prefect.states import Completed
-from tasks.export import export_model
 
 from flows.train import hear, train
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, SplitOf
 from tasks.decide import decide
-from tasks.demo import compose_space, open_demo
+from tasks.demo import compose_space, hub_start, open_demo
+from tasks.export import export_model
 from tasks.judge import judge_challenger, show_verdict
 from tasks.policy import sealed, store_of
 from tasks.push import check_published, compose_page, push_model, wishes
@@ -47,7 +47,7 @@ def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> Released 
     check_published(root, page, placed, recipe.release, made.checkpoint, data, recipe.token)
     record_release(root, recipe, made, now, verdict, decision.told, page, placed)
     space = compose_space(root, recipe.release.name, recipe.language)
-    demo = open_demo(root, space, recipe.release)
+    demo = open_demo(root, space, recipe.release, hub_start(recipe))
     return placed.where, str(demo), made.report.key
 
 

@@ -1,10 +1,12 @@
 """Demo: put a Gradio app beside the published model, complete in itself: a Space of the Hub, or a folder that is ready to be one."""
 
 import logging
+from pathlib import Path
 from typing import Any
 
 from prefect.client.schemas import State
 
+from tasks.contracts.recipe import Pretrained, Recipe
 from tasks.contracts.release import Release
 from tasks.contracts.values import Artifact
 from tasks.hub.page import place
@@ -27,10 +29,17 @@ def compose_space(draft: Draft, name: str, language: str) -> dict[str, Any]:
     return {"name": name}
 
 
-def demo(root: str, space: Artifact, release: Release) -> str | State[str]:
-    """Publish the app where the model is: as a Space of the same name, or in the store's `spaces` folder; return where it lies."""
+def demo(root: str, space: Artifact, release: Release, start: str) -> str | State[str]:
+    """Publish the app where the model is: as a Space of the same name, or in the store's `spaces` folder; return where it lies.
+
+    Args:
+        root: of the store.
+        space: the app.
+        release: where to.
+        start: what training started from; if that is on the Hub, visitors can compare.
+    """
     if repository := repository_of(release):
-        store, told = Store(root), {"VISKA_MODEL": repository}
+        store, told = Store(root), {"VISKA_MODEL": repository} | ({"VISKA_BASE": start} if start and release.side_by_side else {})
         done = publish(
             repository, "space", fetch(store, space), checksums(space), message="Demo", private=release.private,
             token=token_of(release), variables=told,
@@ -43,6 +52,12 @@ def demo(root: str, space: Artifact, release: Release) -> str | State[str]:
         return found(where, where)
     log.info("demo %s", where)
     return where
+
+
+def hub_start(recipe: Recipe) -> str:
+    """Return the id on the Hub of what training started from, or nothing if that is not there."""
+    model = recipe.model
+    return model.name if isinstance(model, Pretrained) and model.name.count("/") == 1 and not Path(model.name).expanduser().exists() else ""
 
 
 open_demo = task_of(demo, SPACES)

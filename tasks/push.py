@@ -142,7 +142,7 @@ def checksums(page: Artifact) -> dict[str, str]:
 
 def wishes(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe decides what is published; the rest decides how fast, where, and whether."""
-    release = recipe.release.model_dump(mode="json", exclude={"gate", "anyway", "approval", "token", "private"})
+    release = recipe.release.model_dump(mode="json", exclude={"gate", "anyway", "approval", "token", "private", "side_by_side"})
     return recipe.up_to_the_report() | {"release": release}
 
 

@@ -56,5 +56,7 @@ class Release(Section):
     """Publish also what the gate refuses; the card says so"""
     approval: bool = False
     """Ask a person before anything is published: in the Prefect UI, or by `viska approve`"""
+    side_by_side: bool = True
+    """The Space also loads the model that training started from, if that is on the Hub, and shows both; it takes as much memory again"""
     exports: tuple[Export, ...] = ()
     """Other formats, for faster-whisper, whisper.cpp and ONNX Runtime; each must hear the same as the model, or nothing is published"""

@@ -63,10 +63,17 @@ def encode(whisper: Whisper, features: torch.Tensor, autocast: torch.dtype | Non
         return Encoded(model.model.encoder(features.to(model.device, torch.float32)).last_hidden_state, DynamicCache())
 
 
-@torch.inference_mode()
 def put_into_words(
     whisper: Whisper, encoded: Encoded, most: int | None = None, autocast: torch.dtype | None = None, ahead: bool | None = None
 ) -> list[Heard]:
+    """Return what `say` says, without its tokens; arguments as for it."""
+    return say(whisper, encoded, most, autocast, ahead)[0]
+
+
+@torch.inference_mode()
+def say(
+    whisper: Whisper, encoded: Encoded, most: int | None = None, autocast: torch.dtype | None = None, ahead: bool | None = None
+) -> tuple[list[Heard], torch.Tensor, torch.Tensor]:
     """Say the likeliest token, one at a time, behind the language's prefix, without those that the generation config suppresses.
 
     Args:
@@ -76,6 +83,9 @@ def put_into_words(
         autocast: as for `hear`, and as it was for `encode`.
         ahead: do not wait for each token: set the memory aside beforehand, and look for the end only now and then; the words are the same.
             None: on a GPU. A CPU, which computes what it is told before it is told more, is slower so.
+
+    Returns:
+        The words of each clip; its tokens, [n_clips, n_tokens] int64 with the end behind them; and their log-probabilities, with 0 behind.
     """
     model, end = whisper.model.eval(), whisper.tokenizer.eos_token_id
     longest = whisper.shape.max_tokens - len(whisper.prefix)
@@ -88,7 +98,7 @@ def put_into_words(
     places = torch.arange(n_clips, device=device)  # of the clips that are listened to
     done = torch.zeros(n_clips, dtype=torch.bool, device=device)
     said = torch.full((n_clips, n_most), end, device=device)
-    sums, quiet = torch.zeros(n_clips, device=device), torch.zeros(n_clips, device=device)
+    logprobs, quiet = torch.zeros(n_clips, n_most, device=device), torch.zeros(n_clips, device=device)
     lengths = torch.zeros(n_clips, dtype=torch.int64, device=device)
     with in_precision(whisper, autocast):
         for n_said in range(n_most):
@@ -100,7 +110,7 @@ def put_into_words(
             best, ids = scores.max(-1)
             going = ~done[places]
             said[places, n_said] = ids.where(going, end)
-            sums[places] += (best - scores.logsumexp(-1)).where(going, 0)
+            logprobs[places, n_said] = (best - scores.logsumexp(-1)).where(going, 0)
             lengths[places] += going
             done[places] |= ids == end
             inputs = ids[:, None]
@@ -114,9 +124,14 @@ def put_into_words(
             if len(kept) <= FEWER * len(places):
                 places, inputs, encoded = places[kept], inputs[kept], encoded.only(kept)
                 cache.batch_select_indices(kept)
-    texts = whisper.tokenizer.batch_decode(said[:, : int(lengths.max())], skip_special_tokens=True)
-    figures = zip(texts, (~done).tolist(), (sums / lengths).tolist(), lengths.tolist(), quiet.tolist(), strict=True)
-    return [Heard(text.strip(), capped, round(logprob, 4), n, round(nobody, 4)) for text, capped, logprob, n, nobody in figures]
+    said, logprobs = said[:, : int(lengths.max())].cpu(), logprobs[:, : int(lengths.max())].cpu()
+    sums = torch.zeros(n_clips)
+    for each in logprobs.unbind(1):
+        sums += each  # one after the other: `sum` adds them in another order, and the last digits are others
+    texts = whisper.tokenizer.batch_decode(said, skip_special_tokens=True)
+    figures = zip(texts, (~done).tolist(), (sums / lengths.cpu()).tolist(), lengths.tolist(), quiet.tolist(), strict=True)
+    heard = [Heard(text.strip(), capped, round(logprob, 4), n, round(nobody, 4)) for text, capped, logprob, n, nobody in figures]
+    return heard, said, logprobs
 
 
 def score_next(whisper: Whisper, encoded: Encoded, inputs: torch.Tensor, cache: Cache) -> torch.Tensor:

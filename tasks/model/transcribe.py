@@ -17,7 +17,7 @@ from tasks.audio.log_mel import log_mel
 from tasks.audio.resample import resample
 from tasks.contracts.errors import ModelError
 from tasks.contracts.languages import LANGUAGES, code_of
-from tasks.model.generate import hear, pad_features
+from tasks.model.generate import Heard, hear, pad_features
 from tasks.model.start import RECIPE, locate_checkpoint
 from tasks.model.whisper import Whisper, load_whisper
 from tasks.shards.format import Example
@@ -66,15 +66,24 @@ def transcribe_samples(whisper: Whisper, samples: np.ndarray) -> Iterator[Segmen
         whisper: the model.
         samples: [n_samples] float32 at 16 kHz, of any length.
     """
-    window = whisper.shape.window
-    pieces = [piece for piece in (trim(samples, *place) for place in cut_quietly(samples, window)) if piece]
+    window, pieces = whisper.shape.window, cut(samples, whisper.shape.window)
     for start in range(0, len(pieces), BATCH):
         places = pieces[start : start + BATCH]
         features = [log_mel(samples[slice(*place)], whisper.shape.n_mels, window) for place in places]
         examples = [Example("", "", 0, frames, fill) for frames, fill in features]
         for (first, last), heard in zip(places, hear(whisper, pad_features(examples, whisper.shape.n_frames)), strict=True):
-            if heard.no_speech < NOBODY or heard.logprob > UNSURE:
+            if is_speech(heard):
                 yield Segment(first / SAMPLE_RATE, last / SAMPLE_RATE, heard.text, heard.logprob)
+
+
+def cut(samples: np.ndarray, window: int) -> list[tuple[int, int]]:
+    """Return the [start, end) that are listened to, each at most `window` long: what is between them is silent."""
+    return [piece for piece in (trim(samples, *place) for place in cut_quietly(samples, window)) if piece]
+
+
+def is_speech(heard: Heard) -> bool:
+    """Say whether a piece is kept: the model hears somebody there, or is sure of what it says."""
+    return heard.no_speech < NOBODY or heard.logprob > UNSURE
 
 
 def cut_quietly(samples: np.ndarray, window: int) -> list[tuple[int, int]]:
@@ -86,9 +95,9 @@ def cut_quietly(samples: np.ndarray, window: int) -> list[tuple[int, int]]:
     """
     places, start = [], 0
     while len(samples) - start > window:
-        loudness = _loudness(samples[start : start + window])
+        loudness = loudness_of(samples[start : start + window])
         low = int(len(loudness) * (1 - SEARCH))
-        end = start + (low + _quietest(loudness[low:], _pause(loudness))) * FRAME + FRAME // 2
+        end = start + (low + _quietest(loudness[low:], pause_of(loudness))) * FRAME + FRAME // 2
         places.append((start, end))
         start = end
     return [*places, (start, len(samples))]
@@ -104,14 +113,14 @@ def _quietest(loudness: np.ndarray, pause: float) -> int:
     return int(edges[longest] + edges[longest + 1]) // 2
 
 
-def _loudness(samples: np.ndarray) -> np.ndarray:
+def loudness_of(samples: np.ndarray) -> np.ndarray:
     """Return the root mean square of each whole frame, [n_frames] float64."""
     frames = samples[: len(samples) // FRAME * FRAME].reshape(-1, FRAME).astype(np.float64)
     loudness: np.ndarray = np.sqrt((frames**2).mean(axis=1))
     return loudness
 
 
-def _pause(loudness: np.ndarray) -> float:
+def pause_of(loudness: np.ndarray) -> float:
     """Return how loud a pause is at most, among frames of this loudness."""
     return float(max(QUIET, FAINT * loudness.max()))
 
@@ -125,7 +134,7 @@ def trim(samples: np.ndarray, start: int, end: int) -> tuple[int, int] | None:
     squares = np.zeros(n_frames * FRAME)
     squares[: end - start] = samples[start:end].astype(np.float64) ** 2
     loudness = np.sqrt(squares.reshape(n_frames, FRAME).mean(axis=1))
-    heard = np.flatnonzero(loudness > _pause(loudness))
+    heard = np.flatnonzero(loudness > pause_of(loudness))
     if not heard.size:
         return None
     return max(start, start + (int(heard[0]) - MARGIN) * FRAME), min(end, start + (int(heard[-1]) + 1 + MARGIN) * FRAME)

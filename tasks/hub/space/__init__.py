@@ -7,7 +7,8 @@ TASKS = Path(__file__).parents[2]
 COPIED = (
     "__init__.py", "contracts/__init__.py", "contracts/errors.py", "contracts/languages.py", "contracts/values.py", "audio/*.py",
     "shards/__init__.py", "shards/format.py", "model/__init__.py", "model/shape.py", "model/tokens.py", "model/whisper.py",
-    "model/generate.py", "model/start.py", "model/transcribe.py",
+    "model/generate.py", "model/start.py", "model/transcribe.py", "model/words.py", "hub/__init__.py", "hub/space/__init__.py",
+    "hub/space/listen.py", "hub/space/look.py", "hub/space/show.py", "hub/space/subtitles.py", "hub/space/texts.py", "hub/space/visit.py",
 )  # fmt: skip
 NEEDED = ("av", "gradio", "huggingface-hub", "numpy", "pyarrow", "soundfile", "soxr", "tokenizers", "torch", "transformers")
 README = """---
@@ -21,6 +22,7 @@ app_file: app.py
 ---
 
 Transcribes speech with {name} (language `{language}`). Set the variable `VISKA_MODEL` of this Space to the model's id on the Hub.
+If wanted, set `VISKA_BASE` to a model to compare it with, and `VISKA_MAX_SECONDS` to the longest recording that a visitor may give it.
 """
 
 
