@@ -5,19 +5,24 @@ from dataclasses import asdict
 from math import ceil
 from typing import Any
 
+from tasks.audio import SAMPLE_RATE
+from tasks.audio.log_mel import log_mel
+from tasks.contracts.errors import ModelError
 from tasks.contracts.recipe import LongForm
 from tasks.contracts.values import Artifact, SplitOf
 from tasks.model.ctranslate import listen_with
 from tasks.model.fit import device
 from tasks.model.generate import NAME, hear_all
-from tasks.model.whisper import load_whisper
+from tasks.model.whisper import Whisper, load_whisper
 from tasks.policy import step
 from tasks.scoring.long_form import hear_long
 from tasks.scoring.predict import PREDICTIONS, Hear, predict
 from tasks.scoring.rates import word_error_rate
-from tasks.shards.dataset import open_split
+from tasks.shards.dataset import Split, open_split
+from tasks.shards.format import Example
 from tasks.store.artifacts import Draft, fetch
 from tasks.store.lines import to_lines
+from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
 COMPARED = 64  # clips, spread over the split, that another engine must hear as ours does
@@ -30,7 +35,7 @@ def transcribe_split(
     """Write what `model` hears in every clip of a split. `name` is for people: before or after."""
     folder = fetch(draft.store, model)
     whisper = load_whisper(folder, language, device())
-    split = open_split(draft.store, clips.dataset, clips.split)
+    split = _fitting(draft.store, clips, whisper)
     hear: Hear = hear_all
     if engine == "ctranslate2":
         some = [split[number] for number in range(0, len(split), ceil(len(split) / COMPARED))]
@@ -40,6 +45,28 @@ def transcribe_split(
     n_capped = sum(each.capped for each in heard)
     log.info("%s: %d clips of %s transcribed, %d ran into the longest label", name, len(heard), clips.split, n_capped)
     return {"split": clips.split, "n_clips": len(heard), "n_capped": n_capped, "decoding": NAME, "engine": engine}
+
+
+def _fitting(store: Store, clips: SplitOf, whisper: Whisper) -> Split | list[Example]:
+    """Return the clips with features that the model takes: the stored ones, or others of the same sound, as for a champion of other bins.
+
+    Raises:
+        ModelError: if a clip is longer than the model's window.
+    """
+    split = open_split(store, clips.dataset, clips.split)
+    n_mels, window = whisper.shape.n_mels, whisper.shape.window
+    if split[0].features.shape[0] == n_mels and max(split.n_samples) <= window:
+        return split
+    if max(split.n_samples) > window:
+        longest = max(split.n_samples) / SAMPLE_RATE
+        at_once = window / SAMPLE_RATE
+        raise ModelError(
+            f"a clip of {clips.split} has {longest:.1f} s, and this model hears {at_once:g} s at once, so it cannot be compared on them; "
+            "take shorter clips (gates.max_seconds), or publish under another release.name"
+        )
+    split = open_split(store, clips.dataset, clips.split, sound=True)
+    features = (log_mel(split.samples(number), n_mels, window) for number in range(len(split)))
+    return [Example(each.id, each.text, each.n_samples, *its) for each, its in zip(split, features, strict=True)]
 
 
 @step("long", version=2, neutral=("name",), task_run_name="transcribe-long-{name}")

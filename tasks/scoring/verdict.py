@@ -7,21 +7,21 @@ from tasks.scoring.html import environment
 from tasks.scoring.summary import limits
 
 PLACE = "<!-- verdict -->"  # where in a report's page it stands
+CONTENTS = '<nav aria-label="Contents"><ul>'
 Verdict = Mapping[str, Any]
 
 
 def headline(verdict: Verdict) -> str:
     """Return the verdict in a sentence."""
-    against = f"than {verdict['champion']}"
     if verdict["wins"]:
-        return f"Better {against}."
-    return f"Not surely better {against}: {'; '.join(verdict['reasons'])}."
+        return f"Wins against {verdict['champion']}."
+    return f"Does not win against {verdict['champion']}: {'; '.join(verdict['reasons'])}."
 
 
 def with_verdict(page: str, verdict: Verdict) -> str:
     """Return a report's page with the verdict at its head."""
     section = environment().get_template("verdict.html.j2").render(verdict=verdict, headline=headline(verdict))
-    return page.replace(PLACE, section, 1)
+    return page.replace(PLACE, section, 1).replace(CONTENTS, f'{CONTENTS}\n<li><a href="#verdict">The gate</a></li>', 1)
 
 
 def as_markdown(verdict: Verdict) -> str:

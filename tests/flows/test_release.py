@@ -108,14 +108,14 @@ def test_the_verdict_stands_at_the_head_of_the_report(first: Path) -> None:
     sealed = [next(path.glob("report-*.html")).read_text() for path in (first / "verdict").iterdir()]
     assert len(sealed) == 2 and all(page.index('id="verdict"') < page.index('id="rates"') and "<audio" in page for page in sealed)
     page = (first / "models" / NAME / "latest" / "report.html").read_text()
-    assert "Better than the model it started from." in page and "<audio" not in page
+    assert "Wins against the model it started from." in page and "<audio" not in page
 
 
 def test_a_release_has_a_version_a_card_and_what_it_was_made_of(first: Path) -> None:
     page = first / "models" / NAME
     assert (page / "v1").resolve() == (page / "latest").resolve()
     card = (page / "latest" / "README.md").read_text()
-    assert "Release v1. Better than the model it started from." in card and "| **v1** |" in card and "curves.svg" in card
+    assert "Release v1. Wins against the model it started from." in card and "| **v1** |" in card and "curves.svg" in card
     recipe = json.loads((page / "latest" / "recipe.json").read_text())
     assert recipe["release"]["name"] == NAME and not {"store", "prepare"} & set(recipe) and "token" not in recipe["release"]
     assert events(first) == [("rejection", 0), ("release", 1)]
@@ -127,7 +127,7 @@ def test_the_next_model_meets_the_published_one_and_both_stay(store: Path) -> No
     page = store / "models" / NAME
     assert (page / "v2").resolve() == (page / "latest").resolve() != (page / "v1").resolve()
     card = (page / "latest" / "README.md").read_text()
-    assert "Release v2. Better than v1." in card and "| **v2** |" in card and "| v1 |" in card
+    assert "Release v2. Wins against v1." in card and "| **v2** |" in card and "| v1 |" in card
     assert run(told(store, other=True, gate=WINS)).name == "Completed" and not policy.made
     assert events(store)[1:] == [("release", 1), ("release", 2)]
 

@@ -166,7 +166,7 @@ def published(**change: object) -> str:
 
 def test_a_release_tells_its_version_and_those_before_it_the_newest_first() -> None:
     card = published()
-    assert "\n\nRelease v3. Better than v2.\n\n## Scores" in card and ModelCard(card).data.license == "mit"
+    assert "\n\nRelease v3. Wins against v2.\n\n## Scores" in card and ModelCard(card).data.license == "mit"
     rows = [line for line in card.split("## Releases")[1].splitlines() if line.startswith("|")]
     assert [row.split("|")[1].strip() for row in rows[2:]] == ["**v3**", "back to v1", "v2", "v1"]
     assert "| 5.0 (1.0 to 9.0) | v2 | this one |" in rows[2] and "2026-03-02; loud b" in rows[3] and "2026-02-02; heard it" in rows[4]
@@ -177,7 +177,7 @@ def test_what_a_person_said_and_what_the_gate_refused_is_told() -> None:
     assert "Approved by a person: fine by me." in published(approval={"decision": "approve", "comment": "fine by me"})
     assert "Approved by a person.\n" in published(approval={"decision": "approve", "comment": ""})
     refused = VERDICT | {"wins": False, "reasons": ["WER: gain 0.1 points"]}
-    assert "Release v3. Not surely better than v2: WER: gain 0.1 points." in published(verdict=refused)
+    assert "Release v3. Does not win against v2: WER: gain 0.1 points." in published(verdict=refused)
 
 
 def test_a_model_of_the_hub_is_used_by_its_name_and_version() -> None:

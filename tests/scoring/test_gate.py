@@ -137,9 +137,9 @@ def test_a_verdict_is_read_as_it_was_judged() -> None:
     checks = [vars(each) for each in judge(found, Gate().model_dump(mode="json"))]
     told = {"wins": False, "reasons": reasons(checks), "champion": "v3 | <b>", "checks": checks, "gate": Gate().model_dump(mode="json")}
     told |= {key: found[key] for key in ("n_clips", "n_words", "unit", "normaliser", "level")}
-    assert headline(told).startswith("Not surely better than v3 | <b>: WER: gain -56.0 points (")
+    assert headline(told).startswith("Does not win against v3 | <b>: WER: gain -56.0 points (")
     table = as_markdown(told)
     assert "# The challenger does not win" in table and "| WER | **no** | 34.0 % | 90.0 % | -56.0 (" in table and r"v3 \| <b>" in table
-    page = with_verdict("<main><!-- verdict --></main>", told)
-    assert page.startswith("<main>") and page.count("failed") == len(told["reasons"]) and "v3 | &lt;b&gt;" in page and "<b>" not in page
+    page = with_verdict('<nav aria-label="Contents"><ul></ul></nav><main><!-- verdict --></main>', told)
+    assert '<ul>\n<li><a href="#verdict">' in page and page.count("failed") == len(told["reasons"]) and "v3 | &lt;b&gt;" in page and "<b>" not in page
     assert with_verdict("no place", told) == "no place"
