@@ -48,7 +48,7 @@ def ask(root: str, verdict: Artifact) -> Approval | None:
     if run is None or run.flow_run is None or run.flow_run.deployment_id is None:
         return None
     told = as_markdown(read_verdict(root, verdict)) + "\n\nThe whole report is the artifact `report-page` of this run."
-    question = Question.with_initial_data(description=told, decision="approve")
+    question = Question.with_initial_data(description=told)
     answer = suspend_flow_run(wait_for_input=question, timeout=PATIENCE, key=f"approve-{verdict.key}")
     return answered(store, verdict.key, answer.decision, answer.comment)
 

@@ -6,6 +6,7 @@ transformers 5. Its merged decoder holds the decoder twice; here it is there onc
 https://huggingface.co/docs/optimum-onnx, `WhisperOnnxConfig`; https://github.com/huggingface/transformers.js, `src/models.js`
 """
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,7 @@ def _merged(ir: Any, model: WhisperForConditionalGeneration) -> Any:
 
 def _trace(module: nn.Module, inputs: tuple[Any, ...], free: dict[str, Any]) -> Any:
     """Return the module as an ONNX model whose sizes are free where it is said."""
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)  # it warns that there is no torchvision
     program = torch.onnx.export(module.eval(), inputs, dynamo=True, dynamic_shapes=free, verbose=False)
     assert program is not None, "it gives one when it is not told to write a file"
     return program.model

@@ -51,7 +51,7 @@ def locate_checkpoint(name: str, revision: str) -> Path:
     folder = Path(name).expanduser()
     if not folder.is_dir():
         try:
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(KEPT)))
+            folder = Path(snapshot_download(name, revision=revision, allow_patterns=list(KEPT), ignore_patterns="*/*"))
         except REFUSED as error:
             raise ModelError(f"model {name!r} at {revision!r}: cannot be fetched from the Hub: {error!s:.200}") from error
     if not any(folder.glob("*.safetensors")):
