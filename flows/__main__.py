@@ -4,7 +4,7 @@
     viska plan                                    what a run would use and take, before anything heavy runs
     viska audit                                   labels that are probably wrong, on a page to judge them
     viska compare RUN RUN...                      runs side by side, with the interval of each difference, as a page
-    viska approve | reject VERDICT                say whether a model that waits for a person is published
+    viska approve | reject KEY                    say whether a model that waits for a person is published
     viska rollback VERSION                        make an older release the current one again
     viska prune                                   list what no data set needs, or remove it
     viska transcribe MODEL FILE...                print the words of recordings
@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(run=commands.rollback)
     for decision in ("approve", "reject"):
         command = subparsers.add_parser(decision, help=f"{decision} a release that waits for a person")
-        command.add_argument("verdict", metavar="VERDICT", help="its key, as the run has said it")
+        command.add_argument("question", metavar="KEY", help="of the question, as the run has said it")
         command.add_argument("--store", default="", help="a folder or a gs://, s3:// address; default: VISKA_STORE, or ~/.viska/store")
         command.add_argument("--comment", default="", metavar="WHY", help="for the log, and for the card")
         command.set_defaults(run=commands.answer, decision=decision)

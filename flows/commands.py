@@ -59,15 +59,13 @@ def rollback(options: argparse.Namespace) -> int:
 
 
 def answer(options: argparse.Namespace) -> int:
-    """Keep what a person decided about a verdict; the next run of its recipe goes on from there."""
+    """Keep what a person decided; the next run of the recipe goes on from there."""
     from tasks.approve import answered
-    from tasks.policy import sealed, store_of
+    from tasks.policy import store_of
     from tasks.store.objects import Store
 
-    root = store_of(Recipe(store=options.store))
-    verdict = sealed(root, "verdict", options.verdict)
-    given = answered(Store(root), verdict.key, options.decision, options.comment)
-    print(f"{given.decision} at {given.at}; run the recipe again")
+    given = answered(Store(store_of(Recipe(store=options.store))), options.question, options.decision, options.comment)
+    print(f"{given.decision} at {given.at}; run the recipe again, or resume its suspended run")
     return 0
 
 

@@ -5,15 +5,16 @@ from prefect.client.schemas import State
 from prefect.states import Completed
 
 from flows.train import hear, train
+from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, SplitOf
-from tasks.decide import decide
+from tasks.decide import Decision, decide
 from tasks.demo import compose_space, hub_start, open_demo
 from tasks.export import export_model
 from tasks.judge import judge_challenger, show_verdict
 from tasks.policy import sealed, store_of
-from tasks.push import check_published, compose_page, push_model, wishes
-from tasks.record import Challenger, Turn, challenger, need_same_champion, record_release, turn
+from tasks.push import check_published, compose_page, push_model, stage_page, wishes
+from tasks.record import Challenger, Turn, challenger, claim_version, published_page, record_release, turn
 from tasks.report import normalisers_of
 
 Released = tuple[str, str, str]
@@ -32,6 +33,8 @@ def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> Released 
         Where model and demo lie, empty if nothing was published, and the report's key.
     """
     root = store_of(recipe)
+    if bool(checkpoint) != bool(report):
+        raise RecipeError("checkpoint and report go together: which model, and what is known of it")
     made = challenger(root, recipe, *((checkpoint, report) if report else train(recipe)))
     now = turn(root, recipe, made)
     verdict = _judge(root, recipe, made, now)
@@ -39,23 +42,33 @@ def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> Released 
     decision = decide(root, recipe, made, now, verdict)
     if not decision.publish:
         return Completed(name=decision.name, message=decision.words, data=("", "", made.report.key))
-    data = made.subject.data
-    exports = [export_model(root, made.checkpoint, SplitOf(data, "test"), recipe.token, each) for each in recipe.release.exports]
-    page = compose_page(root, wishes(recipe), made.checkpoint, made.report, verdict, exports, now.version, now.history, decision.told)
-    need_same_champion(root, recipe, now)
-    placed = push_model(root, page, recipe.release, now.version)
-    check_published(root, page, placed, recipe.release, made.checkpoint, data, recipe.token)
-    record_release(root, recipe, made, now, verdict, decision.told, page, placed)
+    version = claim_version(root, recipe, made, now)
+    page = _compose(root, recipe, made, now, version, verdict, decision)
+    if not now.is_done:
+        staged = stage_page(root, page, recipe.release)
+        check_published(root, page, staged, recipe.release, made.checkpoint, made.subject.data, recipe.token)
+    placed = push_model(root, page, recipe.release, version)
+    record_release(root, recipe, made, now, version, verdict, decision.told, page, placed)
     space = compose_space(root, recipe.release.name, recipe.language)
     demo = open_demo(root, space, recipe.release, hub_start(recipe))
     return placed.where, str(demo), made.report.key
 
 
 def _judge(root: str, recipe: Recipe, made: Challenger, now: Turn) -> Artifact:
-    """Return the verdict on the challenger: against the champion, or against the model it started from if nothing is published yet."""
-    if now.champion and now.is_same_model:
+    """Return the verdict on the challenger: against its opponent, or against the model it started from."""
+    if now.champion and now.is_done:
         return sealed(root, "verdict", now.champion.verdict)
-    of, champion = made.subject, now.champion
-    before = hear(root, recipe, sealed(root, "checkpoint", champion.checkpoint), of.data, of.others, now.against) if champion else of.before
+    of, other = made.subject, now.opponent
+    model = sealed(root, "checkpoint", other.checkpoint) if other else None
+    before = hear(root, recipe, model, of.data, of.others, now.against, other.token) if other and model else of.before
     told, packs, gate = recipe.up_to_the_report(), normalisers_of(recipe), recipe.release.gate
     return judge_challenger(root, told, packs, gate, now.against, of.data, of.data.digest, of.others, before, of.after, made.report)
+
+
+def _compose(root: str, recipe: Recipe, made: Challenger, now: Turn, version: int, verdict: Artifact, decision: Decision) -> Artifact:
+    """Return the page: the one that is published, or a new one, with the exports that are wished for."""
+    if page := published_page(root, now):
+        return page
+    test = SplitOf(made.subject.data, "test")
+    exports = [export_model(root, made.checkpoint, test, recipe.token, each) for each in sorted(recipe.release.exports)]
+    return compose_page(root, wishes(recipe), made.checkpoint, made.report, verdict, exports, version, now.history, decision.told)

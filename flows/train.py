@@ -36,11 +36,16 @@ def train(recipe: Recipe, start: str = "", dataset: str = "", others: list[str] 
     return checkpoint.key, report.key
 
 
-def hear(root: str, recipe: Recipe, model: Artifact, data: Artifact, further: list[Artifact], name: str) -> Hearing:
-    """Return what a model hears in the test, in long recordings if they are wished for, and in each further test."""
-    wish, test = recipe.scoring, SplitOf(data, "test")
-    heard = transcribe_split(root, model, test, recipe.token, wish.batch, name, wish.engine)
-    long = transcribe_long(root, model, test, recipe.token, wish.long, name) if wish.long.recordings else None
+def hear(
+    root: str, recipe: Recipe, model: Artifact, data: Artifact, further: list[Artifact], name: str, token: str = ""
+) -> Hearing:  # fmt: skip
+    """Return what a model hears in the test, in long recordings if they are wished for, and in each further test.
+
+    `token`: of the language that it decodes with, if that is not the recipe's.
+    """
+    wish, test, code = recipe.scoring, SplitOf(data, "test"), token or recipe.token
+    heard = transcribe_split(root, model, test, code, wish.batch, name, wish.engine)
+    long = transcribe_long(root, model, test, code, wish.long, name) if wish.long.recordings else None
     return Hearing(heard, long, [
         transcribe_split(root, model, SplitOf(set, "test"), recipe.about(other).token, wish.batch, f"{name}-{other.name}", wish.engine)
         for other, set in zip(wish.others, further, strict=True)

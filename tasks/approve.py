@@ -1,25 +1,26 @@
 """Approve: ask a person before anything is published. The run is suspended meanwhile and holds no worker."""
 
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
+from uuid import UUID
 
 from prefect.context import FlowRunContext
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.flow_runs import suspend_flow_run
-from prefect.input import RunInput
+from prefect.input import RunInput, keyset_from_base_key
+from prefect.input.actions import delete_flow_run_input, read_flow_run_input
 
 from tasks.contracts.errors import ReleaseError
-from tasks.contracts.values import Artifact
-from tasks.judge import read_verdict
-from tasks.scoring.verdict import as_markdown
 from tasks.store.objects import Store
 
 PATIENCE = 14 * 24 * 3600  # seconds in which somebody must answer; then the run fails, and can be started again
 Answer = Literal["approve", "reject"]
 
 
-class Question(RunInput):
+class Answered(RunInput):
     """What is asked in the Prefect UI."""
 
     decision: Answer
@@ -28,56 +29,77 @@ class Question(RunInput):
 
 @dataclass(frozen=True)
 class Approval:
-    """What a person decided about a verdict."""
+    """What a person decided."""
 
     decision: Answer
     comment: str
     at: str
 
 
-def ask(root: str, verdict: Artifact) -> Approval | None:
+def ask(store: Store, key: str, question: dict[str, Any]) -> Approval | None:
     """Return what a person has decided; None if nobody has, and this run cannot be suspended: it has no deployment.
 
+    Args:
+        store: where questions and answers are kept.
+        key: of the question: whoever has answered it is not asked again.
+        question: what it is about; `words` is shown.
+
     Raises:
+        ReleaseError: if the UI's answer is not the one that was given by `viska approve` or `viska reject`.
         Pause: if this run is suspended now. When it is resumed, it starts again and comes here with the answer.
     """
-    store = Store(root)
-    if decided := read_approval(store, verdict.key):
-        return decided
-    run = FlowRunContext.get()
+    if not store.exists(f"questions/{key}.json"):
+        store.create(f"questions/{key}.json", json.dumps(question, indent=1, ensure_ascii=False).encode())
+    run, given = FlowRunContext.get(), read_approval(store, key)
     if run is None or run.flow_run is None or run.flow_run.deployment_id is None:
-        return None
-    told = as_markdown(read_verdict(root, verdict)) + "\n\nThe whole report is the artifact `report-page` of this run."
-    question = Question.with_initial_data(description=told)
-    answer = suspend_flow_run(wait_for_input=question, timeout=PATIENCE, key=f"approve-{verdict.key}")
-    return answered(store, verdict.key, answer.decision, answer.comment)
+        return given
+    is_answered = _has_answer(run.flow_run.id, key)
+    if given and not is_answered:
+        return given
+    answer = suspend_flow_run(wait_for_input=Answered.with_initial_data(description=question["words"]), timeout=PATIENCE, key=key)
+    return answered(store, key, answer.decision, answer.comment)
 
 
-def answered(store: Store, verdict: str, decision: Answer, comment: str) -> Approval:
-    """Keep what somebody decided about the verdict with this key, and return it.
+def _has_answer(run: UUID, key: str) -> bool:
+    """Say whether the UI has an answer for this run; if not, what it asked before and nobody answered in time is taken away."""
+    keys = keyset_from_base_key(f"suspended-{key}")
+    try:
+        read_flow_run_input(keys["response"], flow_run_id=run)
+        return True
+    except (ObjectNotFound, PrefectHTTPStatusError):
+        for name in (keys["schema"], keys["description"]):
+            with suppress(ObjectNotFound, PrefectHTTPStatusError):
+                delete_flow_run_input(name, flow_run_id=run)
+    return False
+
+
+def answered(store: Store, key: str, decision: Answer, comment: str) -> Approval:
+    """Keep what somebody decided about the question with this key, and return it.
 
     Raises:
-        ReleaseError: if somebody has decided otherwise before.
+        ReleaseError: if there is no such question, or somebody has decided otherwise before.
     """
+    if not store.exists(f"questions/{key}.json"):
+        raise ReleaseError(f"{store.uri('questions')} has no {key!r}; the run that asks says its key")
     approval = Approval(decision, comment, datetime.now(UTC).isoformat(timespec="seconds"))
-    if before := read_approval(store, verdict):
+    if before := read_approval(store, key):
         if before.decision != decision:
-            raise ReleaseError(f"verdict {verdict}: somebody said {before.decision} at {before.at} ({before.comment}); that stands")
+            raise ReleaseError(f"{key}: somebody said {before.decision} at {before.at} ({before.comment}); that stands")
         return before
-    store.create(_at(verdict), json.dumps(asdict(approval), indent=1, ensure_ascii=False).encode())
+    store.create(_at(key), json.dumps(asdict(approval), indent=1, ensure_ascii=False).encode())
     return approval
 
 
-def read_approval(store: Store, verdict: str) -> Approval | None:
-    """Return what was decided about the verdict with this key, if somebody has."""
+def read_approval(store: Store, key: str) -> Approval | None:
+    """Return what was decided about the question with this key, if somebody has."""
     try:
-        told = json.loads(store.read(_at(verdict)))
+        told = json.loads(store.read(_at(key)))
     except FileNotFoundError:
         return None
     if not isinstance(told, dict) or told.get("decision") not in ("approve", "reject"):
-        raise ReleaseError(f"{store.uri(_at(verdict))} is no decision; viska did not write it")
+        raise ReleaseError(f"{store.uri(_at(key))} is no decision; viska did not write it")
     return Approval(told["decision"], str(told.get("comment", "")), str(told.get("at", "")))
 
 
-def _at(verdict: str) -> str:
-    return f"approvals/{verdict}.json"
+def _at(key: str) -> str:
+    return f"approvals/{key}.json"

@@ -46,7 +46,8 @@ def demo(root: str, space: Artifact, release: Release, start: str) -> str | Stat
         )  # fmt: skip
         where, was_there = done.url, done.was_there
     else:
-        placed = place(Store(root), space, f"{SPACES}/{space.facts['name']}")
+        store = Store(root)
+        placed = place(store, space, store, f"{SPACES}/{space.facts['name']}")
         where, was_there = placed.where, placed.was_there
     if was_there:
         return found(where, where)

@@ -18,7 +18,7 @@ from tasks.store.artifacts import Draft, fetch
 log = logging.getLogger(__name__)
 
 
-@step("export", version=1, task_run_name="export-{format}")
+@step("export", version=2, task_run_name="export-{format}")
 def export_model(draft: Draft, checkpoint: Artifact, clips: SplitOf, language: str, format: str) -> dict[str, Any]:
     """Write `checkpoint` in a format of `tasks.exports.formats`, and hear some clips with what was written."""
     tolerance, folder = format_of(format).tolerance, fetch(draft.store, checkpoint)

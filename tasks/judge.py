@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 VERDICT = "verdict.json"
 
 
-@step("verdict", version=1, neutral=("champion",), task_run_name="judge")
+@step("verdict", version=1, task_run_name="judge")
 def judge_challenger(
     draft: Draft, told: dict[str, Any], normalisers: list[str], gate: Gate, champion: str, dataset: Artifact, data: str,
     others: list[Artifact], before: Hearing, after: Hearing, report: Artifact,

@@ -17,7 +17,7 @@ from tasks.contracts.values import HISTORY, Artifact
 from tasks.hub.card import Publication, write_card
 from tasks.hub.page import Placed, place, read_back
 from tasks.hub.read_back import fetch_back
-from tasks.hub.upload import publish
+from tasks.hub.upload import MAIN, publish
 from tasks.judge import read_verdict
 from tasks.model.fit import device
 from tasks.model.generate import hear_all
@@ -26,19 +26,20 @@ from tasks.policy import found, step, task_of
 from tasks.scoring.html import render_report
 from tasks.scoring.normalise import normaliser_for
 from tasks.scoring.pictures import curves_of, picture
-from tasks.scoring.report import for_everybody
+from tasks.scoring.public import for_everybody
 from tasks.scoring.verdict import with_verdict
 from tasks.shards.dataset import open_split
 from tasks.store.artifacts import Draft, fetch, fetch_file
 from tasks.store.objects import Store
 
 log = logging.getLogger(__name__)
+CANDIDATE = "candidate"  # the branch of the Hub on which a page is looked at before people find it
 MODELS = "models"  # the folder of published models in the store
 NOT_PUBLISHED = {HISTORY}  # its numbers are in the report
 N_HEARD = 5  # clips, spread over the test, that the published model must hear as ours does
 
 
-@step("page", version=4)
+@step("page", version=5)
 def compose_page(
     draft: Draft, told: dict[str, Any], checkpoint: Artifact, report: Artifact, verdict: Artifact, exports: list[Artifact], version: int,
     history: list[dict[str, Any]], approval: dict[str, str],
@@ -59,16 +60,23 @@ def compose_page(
     for file in (*checkpoint.files, *(file for each in exports for file in each.files)):
         if file.name not in NOT_PUBLISHED:
             draft.adopt(file)
-    numbers = json.loads(fetch_file(draft.store, report.file("report.json")).read_text())
+    numbers = for_everybody(json.loads(fetch_file(draft.store, report.file("report.json")).read_text()))
     judged, release = read_verdict(draft.store.url, verdict), Release.model_validate(told["release"])
     publication = Publication(repository_of(release), version, judged, history, [each.facts for each in exports], approval)
     draft.write("README.md", write_card(numbers, release.name, release.licence, release.data_licence, publication).encode())
     draft.write("curves.svg", picture(curves_of(numbers["history"])).encode())
     normaliser = normaliser_for(numbers["language"], numbers["recipe"]["scoring"]["normaliser"])
-    page = render_report(for_everybody(numbers), {}, normaliser)  # the voices stay at home
+    page = render_report(numbers, {}, normaliser)  # the voices stay at home
     draft.write("report.html", with_verdict(page, judged).encode())
-    draft.write("recipe.json", json.dumps(told, indent=1, ensure_ascii=False).encode())
+    settings = numbers["recipe"] | {"release": {key: each for key, each in told["release"].items() if key != "to"}}
+    draft.write("recipe.json", json.dumps(settings, indent=1, ensure_ascii=False).encode())
     return {"name": release.name, "version": version}
+
+
+def stage(root: str, page: Artifact, release: Release) -> Placed | State[Placed]:
+    """Bring the page where the recipe says, so that it can be read back there, but people do not find it yet."""
+    placed = _bring(root, page, release, "", is_current=False)
+    return found(placed.where, placed) if placed.was_there else placed
 
 
 def push(root: str, page: Artifact, release: Release, version: int) -> Placed | State[Placed]:
@@ -80,20 +88,30 @@ def push(root: str, page: Artifact, release: Release, version: int) -> Placed | 
         release: where to.
         version: of the release, for the tag; 0: of an earlier one that is made current again, so it has its tag.
     """
-    store, under = _folder(root, release)
-    tag = f"v{version}" if version else ""
-    placed = _upload(root, page, release, tag) if repository_of(release) else place(store, page, under, tag)
+    placed = _bring(root, page, release, f"v{version}" if version else "", is_current=True)
     if placed.was_there:
         return found(placed.where, placed)
     log.info("published %s", placed.where)
     return placed
 
 
+def _bring(root: str, page: Artifact, release: Release, tag: str, is_current: bool) -> Placed:
+    source = Store(root)
+    if not (repository := repository_of(release)):
+        return place(source, page, *_folder(source, release), tag, is_current)
+    message = f"Release {tag}" if tag else f"Back to v{page.facts['version']}"
+    done = publish(
+        repository, "model", fetch(source, page), checksums(page), tag=tag, message=message if is_current else "Candidate",
+        private=release.private, token=token_of(release), branch=MAIN if is_current else CANDIDATE,
+    )  # fmt: skip
+    return Placed(done.url, done.commit, done.was_there)
+
+
 @step("published", version=1, neutral=("release",))
 def check_published(
     draft: Draft, page: Artifact, placed: Placed, release: Release, checkpoint: Artifact, dataset: Artifact, language: str
 ) -> dict[str, Any]:
-    """Read back what was published, all of it, and have it transcribe a few clips.
+    """Read back what was brought there, all of it, and have it transcribe a few clips.
 
     Raises:
         ReleaseError: if other bytes came back, or it hears something else than the checkpoint.
@@ -116,22 +134,13 @@ def _heard(folder: Path, language: str, clips: Sequence[Any]) -> list[str]:
 def _bring_back(store: Store, page: Artifact, placed: Placed, release: Release, target: Path) -> Path:
     if repository := repository_of(release):
         return fetch_back(repository, placed.revision, target, checksums(page), token_of(release))
-    return read_back(_folder(store.url, release)[0], placed.revision, page, target)
+    return read_back(_folder(store, release)[0], placed.revision, page, target)
 
 
-def _upload(root: str, page: Artifact, release: Release, tag: str) -> Placed:
-    message = f"Release {tag}" if tag else f"Back to v{page.facts['version']}"
-    done = publish(
-        repository_of(release), "model", fetch(Store(root), page), checksums(page), tag=tag, message=message,
-        private=release.private, token=token_of(release),
-    )  # fmt: skip
-    return Placed(done.url, done.commit, done.was_there)
-
-
-def _folder(root: str, release: Release) -> tuple[Store, str]:
+def _folder(store: Store, release: Release) -> tuple[Store, str]:
     """Return the store in which revisions lie, and under which path."""
     if not release.to:
-        return Store(root), f"{MODELS}/{release.name}"
+        return store, f"{MODELS}/{release.name}"
     return Store(str(Path(release.to.removeprefix("file://")).expanduser().absolute())), "."
 
 
@@ -143,6 +152,7 @@ def checksums(page: Artifact) -> dict[str, str]:
 def wishes(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe decides what is published; the rest decides how fast, where, and whether."""
     release = recipe.release.model_dump(mode="json", exclude={"gate", "anyway", "approval", "token", "private", "side_by_side"})
+    release |= {"exports": sorted(release["exports"])}
     return recipe.up_to_the_report() | {"release": release}
 
 
@@ -165,4 +175,5 @@ def token_of(release: Release) -> str | None:
         raise ReleaseError(f"release.token: there is no Prefect Secret {release.token!r}; make it in the UI, under Blocks") from error
 
 
+stage_page = task_of(stage, "staged")
 push_model = task_of(push, MODELS)

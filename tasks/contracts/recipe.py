@@ -417,7 +417,8 @@ class Recipe(Section):
 
     def up_to_the_report(self) -> dict[str, Any]:
         """Return what decides the report: everything but where things lie, how fast it goes, and what is published."""
-        return self.model_dump(mode="json", exclude={"store": True, "prepare": True, "release": True, "scoring": {"batch"}})
+        left_out: Any = {"store": True, "prepare": True, "release": True, "scoring": {"batch"}, "training": {"checkpoints"}}
+        return self.model_dump(mode="json", exclude=left_out)
 
 
 def _at(field: str, value: str, message: str) -> ValidationError:

@@ -44,7 +44,7 @@ class Release(Section):
     to: Annotated[Address, AfterValidator(_is_a_place)] = ""
     """A folder, or a repository of the Hugging Face Hub such as hf://team/whisper-small-sv; empty: the folder models of the store"""
     private: bool = True
-    """Seen by its owners alone; of a repository that is made, an existing one stays what it is"""
+    """Seen by its owners alone; a repository that is public already is then refused"""
     token: str = Field("", pattern=r"^[a-z0-9-]*$")
     """Name of the Prefect Secret that holds the Hub's token; empty: HF_TOKEN of the environment"""
     licence: str = Field("apache-2.0", pattern=r"^[a-z0-9.-]+$")

@@ -120,6 +120,22 @@ def _name(ir: Any, values: Any, names: Sequence[tuple[str, Sequence[int | str]]]
         value.name, value.shape = name, ir.Shape(shape)
 
 
+def _forget(model: Any) -> None:
+    """Clear notes that no runtime reads: torch writes there whence each piece came, with stack traces and this machine's paths."""
+    inner = [graph for function in model.functions.values() for graph in (function.graph, *function.subgraphs())]
+    model.doc_string = None
+    model.metadata_props.clear()
+    for graph in [*model.graphs(), *inner]:
+        nodes = list(graph)  # those within them are of a graph of their own
+        values = [*graph.inputs, *graph.initializers.values(), *(value for node in nodes for value in node.outputs)]
+        for each in (graph, *nodes, *values):
+            each.doc_string = None
+            each.metadata_props.clear()
+        for attribute in (attribute for node in nodes for attribute in node.attributes.values()):
+            attribute.doc_string = None
+
+
 def _save(ir: Any, model: Any, path: Path) -> None:
+    _forget(model)
     n_bytes = sum(value.const_value.nbytes for value in model.graph.initializers.values())
     ir.save(model, path, external_data=f"{path.name}_data" if n_bytes > TOO_LARGE else None)

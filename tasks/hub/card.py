@@ -12,10 +12,9 @@ from jinja2 import Environment, FileSystemLoader
 from tasks.contracts.errors import ReleaseError
 from tasks.contracts.languages import hub
 from tasks.contracts.languages import name as name_of
-from tasks.scoring.verdict import headline
+from tasks.scoring.verdict import headline, only_words
 
 ISO = re.compile(r"^[a-z]{2,3}$")  # the Hub refuses a whole commit for `sv-SE`
-MARKUP = re.compile(r"[^\w .,:;/()+-]")  # what a table's stranger could shape the card with
 METADATA = re.compile(r"\A---\n(.*?\n)---\n", re.DOTALL)
 
 
@@ -62,7 +61,7 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
         eval_results=results,
     )
     environment = Environment(loader=FileSystemLoader(Path(__file__).parent), trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"language": name_of, "words": _words}
+    environment.filters |= {"language": name_of, "words": only_words}
     corpora = report["dataset"]["corpora"]
     is_told = any(licence for each in corpora for licence in each["licences"])
     body = environment.get_template("card.md.j2").render(
@@ -81,11 +80,6 @@ def write_card(report: dict[str, Any], name: str, licence: str, data_licence: st
     card = f"---\n{metadata.to_yaml()}\n---\n\n{body}"
     check_card(card)
     return card
-
-
-def _words(text: str, most: int = 80) -> str:
-    """Return a stranger's words as words alone."""
-    return " ".join(MARKUP.sub(" ", text).split())[:most]
 
 
 def check_card(card: str) -> None:

@@ -15,7 +15,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tasks.contracts.errors import ReleaseError
+from tasks.contracts.errors import ReleaseError, StoreError
 from tasks.contracts.values import Artifact
 from tasks.store.artifacts import fetch
 from tasks.store.objects import Store, crc32c_of, sha256_of
@@ -34,27 +34,56 @@ class Placed:
         return self.revision
 
 
-def place(store: Store, artifact: Artifact, under: str, tag: str = "") -> Placed:
+def place(source: Store, artifact: Artifact, target: Store, under: str, tag: str = "", is_current: bool = True) -> Placed:
     """Publish an artifact's files as a revision of the folder `under`, and point `latest` at it, and `tag` if one is given.
 
+    Args:
+        source: where the artifact is sealed.
+        artifact: what is published.
+        target: where it is published; often the same store.
+        under: the folder of this name.
+        tag: a pointer that is never moved.
+        is_current: whether people find it; else it only lies there.
+
     Raises:
-        ReleaseError: if what arrived is not what was sent.
+        ReleaseError: if what arrived is not what was sent, or the tag points at another revision.
     """
-    target = f"{under}/{artifact.digest[:12]}".removeprefix("./")
-    if store.local:
-        folder, checksums = Path(store.uri(target)), {file.name: file.sha256 for file in artifact.files}
-        if not (was_there := is_published(folder, checksums)):
-            publish(fetch(store, artifact), folder, checksums)
-        if tag:
-            point(folder, tag)
-        return Placed(str(point(folder)), target, was_there)
-    was_there = all(store.holds(f"{target}/{file.name}", file.n_bytes, file.sha256) for file in artifact.files)
+    revision = f"{under}/{artifact.digest[:12]}".removeprefix("./")
+    if target.local:
+        return _place_folder(source, artifact, target, revision, tag, is_current)
+    was_there = all(target.holds(f"{revision}/{file.name}", file.n_bytes, file.sha256) for file in artifact.files)
     if not was_there:
-        _publish_objects(store, artifact, target)
-    pointer = json.dumps({"revision": artifact.digest[:12], "files": {file.name: file.sha256 for file in artifact.files}}, indent=1)
-    for name in filter(None, (tag, "latest")):
-        store.replace(f"{under}/{name}.json", pointer.encode())
-    return Placed(store.uri(target), target, was_there)
+        _publish_objects(fetch(source, artifact), artifact, target, revision)
+    if is_current:
+        pointer = {"revision": artifact.digest[:12], "files": {file.name: file.sha256 for file in artifact.files}}
+        data = json.dumps(pointer, indent=1).encode()
+        if tag:
+            _tag_object(target, f"{under}/{tag}.json", data)
+        was_there = was_there and target.exists(f"{under}/latest.json") and target.read(f"{under}/latest.json") == data
+        target.replace(f"{under}/latest.json", data)
+    return Placed(target.uri(revision), revision, was_there)
+
+
+def _place_folder(source: Store, artifact: Artifact, target: Store, revision: str, tag: str, is_current: bool) -> Placed:
+    folder, checksums = Path(target.uri(revision)), {file.name: file.sha256 for file in artifact.files}
+    if not (was_there := is_published(folder, checksums)):
+        publish(fetch(source, artifact), folder, checksums)
+    if not is_current:
+        return Placed(str(folder), revision, was_there)
+    latest, there = folder.parent / "latest", folder.parent / tag
+    if tag and there.is_symlink() and there.readlink().name != folder.name:
+        raise ReleaseError(f"{there} points at {there.readlink()}, and what was published stays; it would have been {folder.name}")
+    if tag:
+        point(folder, tag)
+    was_there = was_there and latest.is_symlink() and latest.readlink().name == folder.name
+    return Placed(str(point(folder)), revision, was_there)
+
+
+def _tag_object(target: Store, path: str, data: bytes) -> None:
+    try:
+        target.create(path, data)
+    except StoreError as error:
+        raise ReleaseError(f"{target.uri(path)} names another revision, and what was published stays") from error
 
 
 def read_back(store: Store, revision: str, artifact: Artifact, target: Path) -> Path:
@@ -94,20 +123,20 @@ def publish(source: Path, target: Path, checksums: dict[str, str]) -> None:
         if not is_published(staged, checksums):
             raise ReleaseError(f"{target}: what was written is not what was read back; is the disk full or failing?")
         staged.chmod(0o755)
-        if target.exists():  # incomplete or altered by hand
-            shutil.rmtree(target)
+        if target.exists():  # incomplete or altered by hand: out of the way in one go, so that no pointer leads to half of it
+            os.replace(target, staged.with_name(f"{staged.name}-was"))
         os.replace(staged, target)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+        shutil.rmtree(staged.with_name(f"{staged.name}-was"), ignore_errors=True)
 
 
-def _publish_objects(store: Store, artifact: Artifact, target: str) -> None:
-    folder = fetch(store, artifact)
+def _publish_objects(folder: Path, artifact: Artifact, target: Store, revision: str) -> None:
     for file in artifact.files:
         data = (folder / file.name).read_bytes()
-        store.replace(f"{target}/{file.name}", data)
-        if not store.holds(f"{target}/{file.name}", file.n_bytes, file.sha256, crc32c_of(data)):
-            raise ReleaseError(f"{store.uri(target)}/{file.name}: what was written is not what is there")
+        target.replace(f"{revision}/{file.name}", data)
+        if not target.holds(f"{revision}/{file.name}", file.n_bytes, file.sha256, crc32c_of(data)):
+            raise ReleaseError(f"{target.uri(revision)}/{file.name}: what was written is not what is there")
 
 
 def point(target: Path, name: str = "latest") -> Path:

@@ -3,6 +3,7 @@
     releases/<name>/00000001.json    {"what": "release", "version": 1, "checkpoint": ..., "page": ..., "where": ..., "wer": ...}
     releases/<name>/00000002.json    {"what": "rejection", "checkpoint": ..., "reasons": [...]}
     releases/<name>/00000003.json    {"what": "rollback", "version": 1}
+    claims/<name>/00000002.json      {"of": ...}: whose the number 2 is, whether or not it was ever published
 
 It is also the changelog of the model's card. It is where the flow's store is, not on the Hub: what a person changes there is no release.
 """
@@ -26,6 +27,10 @@ class Event:
 
     what: What
     version: int = 0  # of a release, or of the one that was made current again
+    beaten: int = 0  # the version it was compared with; 0: the model it started from
+    language: str = ""
+    token: str = ""  # the code in the language token it decodes with
+    to: str = ""  # where the recipe said; empty: the store
     checkpoint: str = ""
     report: str = ""
     verdict: str = ""
@@ -77,9 +82,21 @@ def find_version(events: Sequence[Event], version: int, name: str) -> Event:
     raise ReleaseError(f"{name} has no release v{version}; there are {', '.join(f'v{each.version}' for each in there) or 'none'}")
 
 
-def next_version(events: Sequence[Event]) -> int:
-    """Return the number that the next release gets."""
-    return 1 + max((event.version for event in events), default=0)
+def claim(store: Store, name: str, events: Sequence[Event], of: str) -> int:
+    """Return the number of the next release, which from now on is that of the page `of` alone.
+
+    A run that was killed between publishing and writing that down gets the same number again. Whoever comes with another page gets the next
+    one: on the Hub a tag may stand on what that run left.
+    """
+    number = max((event.version for event in events), default=0)
+    while True:
+        number += 1
+        try:
+            store.create(entry(f"claims/{name}", number), json.dumps({"of": of}).encode())
+            return number
+        except StoreError:
+            if not store.exists(entry(f"claims/{name}", number)):
+                raise  # it cannot be written
 
 
 def _decoded(data: bytes, where: str) -> Event:

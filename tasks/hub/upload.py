@@ -23,7 +23,8 @@ from tasks.hub.read_back import Kind, Place, again, connect
 
 log = logging.getLogger(__name__)
 CARD, MAIN = "README.md", "main"
-ATTRIBUTES = ".gitattributes"  # the Hub's own: what is in large-file storage
+KEPT = {".gitattributes", ".gitignore", "LICENSE", "LICENSE.txt", "LICENSE.md"}  # the Hub's or a person's: never deleted
+MARK = {"model": "recipe.json", "space": "tasks/hub/space/listen.py"}  # is in whatever viska published
 TAG = re.compile(r"(?!.*\.\.)[A-Za-z0-9][\w.+-]*(?<!\.lock)(?<!\.)")
 BLOCK = 2**20  # bytes
 
@@ -37,9 +38,7 @@ class Published:
 
 @dataclass(frozen=True)
 class File:
-    """A local file as the Hub will name it."""
-
-    path: Path
+    path: Path  # here; the rest is how the Hub will name it
     n_bytes: int
     blob: str  # git's name for it, if it is small
     sha256: str  # its name in large-file storage
@@ -49,7 +48,7 @@ def publish(
     repo: str, kind: Kind, folder: Path, checksums: Mapping[str, str], *, tag: str = "", message: str = "", private: bool = True,
     token: str | None = None, variables: Mapping[str, str] = {}, branch: str = MAIN,
 ) -> Published:  # fmt: skip
-    """Make `main`, or another branch, of a repository hold exactly these files, in one commit, and read it back.
+    """Make `main`, or another branch, of a repository hold exactly these files, beside those of KEPT, in one commit, and read it back.
 
     Args:
         repo: owner/name; made if need be.
@@ -58,19 +57,19 @@ def publish(
         checksums: SHA-256 by name.
         tag: put on the commit; an existing one is never moved.
         message: the commit's title.
-        private: of a repository that is made now; that of an existing one stays as it is.
+        private: of a repository that is made now; an existing one stays as it is, and must not be public if this is wanted.
         token: with write access; none: the one of HF_TOKEN.
         variables: of a Space, set before its files arrive.
         branch: made if need be. Another than main needs no card: it is nothing that people find.
 
     Raises:
-        ReleaseError: if the files, the card, the tag or the token are refused, or what arrived is not what was sent.
+        ReleaseError: if the files, the card, the tag, the token or the repository are refused, or what arrived is not what was sent.
         OSError: if the Hub could not be reached or did not answer; publishing again is safe.
     """
     files = _local(repo, folder, checksums)
     _check(repo, kind, files, tag, variables, branch)
     place = connect(repo, kind, token, to_write=True)
-    again(place, partial(_create, place, private))
+    again(place, partial(_open, place, files, private))
     if tag:
         again(place, partial(_tag, place, tag, "", files))
     if variables:
@@ -118,13 +117,23 @@ def _check(repo: str, kind: Kind, files: Mapping[str, File], tag: str, variables
         raise ReleaseError(f"{repo}: variables {sorted(variables)} for a model; only a Space has them")
 
 
-def _create(place: Place, private: bool) -> None:
-    """Make the repository if there is none."""
+def _open(place: Place, files: Mapping[str, File], private: bool) -> None:
+    """Make the repository if there is none; refuse one that is public against the recipe, or whose files are somebody else's."""
     try:
-        place.api.repo_info(place.repo, repo_type=place.kind)
+        found = place.api.repo_info(place.repo, repo_type=place.kind)
     except RepositoryNotFoundError:
         sdk = "gradio" if place.kind == "space" else None
         place.api.create_repo(place.repo, repo_type=place.kind, private=private, space_sdk=sdk, exist_ok=True)
+        return
+    if private and not found.private:
+        wrong = "is public, and the recipe wants it private; make it private on the Hub, or set release.private to false"
+        raise ReleaseError(f"{place.repo} on the Hub {wrong}")
+    if found.private and not private:
+        log.info("%s on the Hub is private and stays so; to let everybody see it, make it public there", place.repo)
+    there = _files_of(place, str(found.sha))
+    if (lost := sorted(there.keys() - files.keys() - KEPT - {CARD})) and (mark := MARK[place.kind]) not in there:
+        wrong = f"holds {len(lost)} files that would be deleted ({', '.join(lost[:3])}), and no {mark}, so they are not viska's"
+        raise ReleaseError(f"{place.repo} on the Hub {wrong}; publish to another repository, or remove them there first")
 
 
 def _set(place: Place, variables: Mapping[str, str]) -> None:
@@ -145,22 +154,17 @@ def _commit(place: Place, files: Mapping[str, File], message: str, branch: str) 
             return head
         was_there = False
         gone = [CommitOperationDelete(name, is_folder=False) for name in sorted(differing) if name not in files]
-        added = [_addition(name, files[name]) for name in sorted(differing) if name in files]
-        sent = place.api.create_commit(
+        added = [CommitOperationAdd(name, files[name].path) for name in sorted(differing) if name in files]
+        for each in added:
+            each.upload_info.sha256 = bytes.fromhex(files[each.path_in_repo].sha256)  # known; gigabytes are not hashed a second time
+        return place.api.create_commit(
             place.repo, [*gone, *added], commit_message=message, repo_type=place.kind, revision=branch, parent_commit=head
-        )
-        return sent.oid
+        ).oid
 
     commit = again(place, look_and_send)
     if wrong := again(place, lambda: _differing(files, _files_of(place, commit))):
         raise ReleaseError(f"{place.repo} on the Hub: commit {commit[:7]} is not what was sent: {', '.join(sorted(wrong))}; publish again")
     return commit, was_there
-
-
-def _addition(name: str, file: File) -> CommitOperationAdd:
-    addition = CommitOperationAdd(name, file.path)
-    addition.upload_info.sha256 = bytes.fromhex(file.sha256)  # known; gigabytes are not hashed a second time
-    return addition
 
 
 def _files_of(place: Place, commit: str) -> dict[str, RepoFile]:
@@ -170,10 +174,8 @@ def _files_of(place: Place, commit: str) -> dict[str, RepoFile]:
 
 
 def _differing(files: Mapping[str, File], there: Mapping[str, RepoFile]) -> set[str]:
-    """Return the names that have to be sent or deleted; what the Hub keeps of its own stays."""
-    return {name for name in there if name not in files and name != ATTRIBUTES} | {
-        name for name, file in files.items() if name not in there or not _is(there[name], file)
-    }
+    """Return the names that have to be sent or deleted."""
+    return there.keys() - files.keys() - KEPT | {name for name, file in files.items() if name not in there or not _is(there[name], file)}
 
 
 def _is(there: RepoFile, file: File) -> bool:

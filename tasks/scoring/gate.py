@@ -2,12 +2,12 @@
 
 "Surely" is an interval of the paired bootstrap (`tasks.scoring.intervals`). Losses are judged by what is sure, not by the figure alone: of
 twenty slices of fifty words each, one is two points worse by luck in nearly every comparison. The price: a slice may get a little worse
-unseen if it is small. A slice without an interval is named and decides nothing.
+unseen if it is small. A slice without an interval decides nothing; of a further test or of long recordings the figure counts then.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil, log2
+from math import ceil, isclose, log2
 from typing import Any
 
 from tasks.scoring.slices import MIN_CLIPS, MIN_WORDS
@@ -38,7 +38,7 @@ def judge(contest: Contest, wish: Mapping[str, Any]) -> list[Check]:
     allowed = wish["may_lose"] / 100
     for part in contest["slices"]:
         if part["n_clips"] >= MIN_CLIPS and part["n_words"] >= MIN_WORDS:
-            checks.append(_not_worse(f"{part['by']}: {part['name']}", part, allowed))
+            checks.append(_not_worse(f"{part['by']}: {part['name']}", part, allowed, is_slice=True))
     checks += [_not_worse(f"other test: {each['name']}", each, allowed) for each in contest["others"]]
     if contest["long"]:
         checks.append(_not_worse("long recordings", contest["long"], allowed))
@@ -53,20 +53,27 @@ def _better(contest: Contest, wish: Mapping[str, Any]) -> Check:
         return _told("WER", contest, False, f"{told}; the test has {contest['n_words']} words, at least {wish['min_words']} are wanted")
     if gain["low"] is None:
         return _told("WER", contest, False, f"{told}; there is no interval, since a single clip has nearly all words")
-    if gain["low"] == gain["high"] and contest["n_units"] < (least_units := ceil(log2(2 / (1 - wish["confidence"])))):
+    if _is_alike(gain) and contest["n_units"] < (least_units := ceil(log2(2 / (1 - wish["confidence"])))):
         # All gain alike, so the bootstrap knows of no spread. The sign test does: n alike are luck 1 time in 2^n.
         return _told("WER", contest, False, f"{told}; {contest['n_units']} {contest['unit']} gain alike, it would take {least_units}")
     return _told("WER", contest, gain["low"] > least, told)
 
 
-def _not_worse(what: str, part: Mapping[str, Any], allowed: float) -> Check:
+def _not_worse(what: str, part: Mapping[str, Any], allowed: float, is_slice: bool = False) -> Check:
     gain = part["gain"]
     told = f"gain {_points(gain)}, a sure loss of at most {100 * allowed:g} is allowed"
-    if gain["high"] is None:
+    if gain["high"] is None and is_slice:
         return _told(what, part, True, f"{told}; there is no interval, so it decides nothing")
-    if gain["low"] == gain["high"]:  # all alike: no spread is known, and a loss that each of them shows is one
+    if gain["high"] is None:  # a test of its own, of nearly one clip or recording: better too careful than a loss of everything unseen
+        return _told(what, part, gain["value"] >= -allowed, f"{told}; there is no interval, so the figure counts")
+    if _is_alike(gain):  # no spread is known, and a loss that each of them shows is one
         return _told(what, part, gain["value"] >= -allowed, told)
     return _told(what, part, gain["high"] >= -allowed, told)
+
+
+def _is_alike(gain: Mapping[str, Any]) -> bool:
+    """Say whether all gain the same: then the bootstrap finds no spread, but for the last digits."""
+    return isclose(gain["low"], gain["high"], abs_tol=1e-9)
 
 
 def _quiet(silence: Mapping[str, Any], allowed: float) -> Check:

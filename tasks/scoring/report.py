@@ -96,18 +96,6 @@ def compare_others(
     return rates | {"n_clips": len(after), "normaliser": normaliser.name}
 
 
-def for_everybody(report: dict[str, Any]) -> dict[str, Any]:
-    """Return the report as it may be published: clips have numbers, because an id can be the name of a file or of who speaks."""
-    made_up = report["hallucinations"]
-    names: dict[str, str] = {}
-
-    def renamed(clips: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-        return [clip | {"id": names.setdefault(clip["id"], f"clip {len(names) + 1}")} for clip in clips]
-
-    worst = renamed(report["worst"])
-    return report | {"worst": worst, "hallucinations": {side: each | {"clips": renamed(each["clips"])} for side, each in made_up.items()}}
-
-
 def _worst(before: Sequence[Prediction], after: Sequence[Prediction], words: Sequence[Errors]) -> list[dict[str, Any]]:
     order = sorted(range(len(after)), key=lambda place: (-words[place].n_edits, after[place].id))[:N_WORST]
     return [{"id": after[place].id, "reference": after[place].reference, "before": before[place].text, "after": after[place].text,

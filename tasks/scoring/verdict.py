@@ -1,5 +1,6 @@
 """A verdict of the gate as people read it: Markdown for the Prefect UI, and the head of the report."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +9,7 @@ from tasks.scoring.summary import limits
 
 PLACE = "<!-- verdict -->"  # where in a report's page it stands
 CONTENTS = '<nav aria-label="Contents"><ul>'
+MARKUP = re.compile(r"[^\w .,:;/()+%-]")  # what a stranger's word could shape a page with
 Verdict = Mapping[str, Any]
 
 
@@ -26,7 +28,8 @@ def with_verdict(page: str, verdict: Verdict) -> str:
 
 def as_markdown(verdict: Verdict) -> str:
     """Return the verdict with its checks, the failed ones first."""
-    lines = [f"# {'The challenger wins' if verdict['wins'] else 'The challenger does not win'}", "", headline(verdict), "",
+    told = only_words(headline(verdict), 2_000)
+    lines = [f"# {'The challenger wins' if verdict['wins'] else 'The challenger does not win'}", "", told, "",
              f"| | passed | {_cell(verdict['champion'])} | challenger | gain, points |", "|---|---|---|---|---|"]  # fmt: skip
     for each in sorted(verdict["checks"], key=lambda check: check["passed"]):
         rates = [_rate(each[side]) for side in ("before", "after")]
@@ -40,5 +43,10 @@ def _rate(rate: Mapping[str, float] | None) -> str:
     return f"{100 * rate['value']:.1f} %" if rate else ""
 
 
+def only_words(text: str, most: int = 80) -> str:
+    """Return a stranger's words as words alone: names of slices and comments come from whoever wrote the table, or asked for a page."""
+    return " ".join(MARKUP.sub(" ", text.replace("://", " ")).split())[:most]
+
+
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return only_words(text, 200)

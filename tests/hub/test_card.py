@@ -83,7 +83,7 @@ def test_a_card_names_the_licences_of_the_corpora_and_the_recipes_word_for_them_
         "\n\n- folder: Swedish, 10 clips (0.3 h) of 4 speakers\n- radio: Swedish, 10 clips (0.3 h) of unknown speakers, weight 0.5, "
         in card
     )
-    assert ", licence CC-BY-4.0; x (https://evil.se) b\n\nThe test is" in card, "a stranger's words are not the card's markup"
+    assert ", licence CC-BY-4.0; x (https evil.se) b\n\nThe test is" in card, "a stranger's words are not the card's markup"
     assert "Licence of the recordings" not in card and "on the test clips of these corpora only" in card
     assert "Licence of the recordings: CC0-1.0, mostly.\n" in write_card(report, "x", "mit", "CC0-1.0, mostly")
     assert "Licence of the recordings: unknown.\n" in write_card(REPORT, "x", "mit", "unknown")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tasks.contracts.errors import ReleaseError, StoreError
-from tasks.hub.releases import Event, add_event, current, find_version, next_version, read_events
+from tasks.hub.releases import Event, add_event, claim, current, find_version, read_events
 from tasks.store.objects import Store
 
 
@@ -28,9 +28,14 @@ def back(version: int) -> Event:
     ([released(1), released(2), back(1)], 1, 3), ([released(1), released(2), back(1), Event("rejection")], 1, 3),
     ([released(1), released(2), back(1), released(3)], 3, 4), ([released(1), released(2), back(1), back(2)], 2, 3),
 ])  # fmt: skip
-def test_the_newest_release_is_current_unless_somebody_went_back(events: list[Event], now: int | None, next: int) -> None:
+def test_the_newest_release_is_current_unless_somebody_went_back(local: Store, events: list[Event], now: int | None, next: int) -> None:
     found = current(events)
-    assert (found.version if found else None) == now and next_version(events) == next
+    assert (found.version if found else None) == now and claim(local, "team", events, "mine") == next
+
+
+def test_a_number_is_one_pages_alone_whether_or_not_it_was_published(local: Store) -> None:
+    assert [claim(local, "team", [], of) for of in ("mine", "mine", "theirs", "mine")] == [1, 1, 2, 1]
+    assert claim(local, "team", [released(1)], "mine") == 3 and claim(local, "other", [], "mine") == 1
 
 
 def test_what_is_written_is_read_in_order(local: Store) -> None:

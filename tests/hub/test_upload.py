@@ -23,9 +23,15 @@ from tests.support.tiny import new_folder
 
 ROOT = Path(__file__).parents[2]
 CARD = b"---\nlanguage: sv\nlicense: mit\n---\n# a model\n"
-FIRST = {"README.md": CARD, "config.json": b"{}", "model.safetensors": b"\0\1" * 2000, "notes/history.json": b"[1, 2]"}
-SECOND = {"README.md": CARD, "config.json": b'{"a": 1}', "model.safetensors": FIRST["model.safetensors"]}
-SPACE = {"README.md": b"---\ntitle: Demo\nsdk: gradio\napp_file: app.py\n---\n", "app.py": b"print(1)\n"}
+FIRST = {
+    "README.md": CARD, "config.json": b"{}", "model.safetensors": b"\0\1" * 2000, "notes/history.json": b"[1, 2]", "recipe.json": b"{}"
+}  # fmt: skip
+SECOND = {"README.md": CARD, "config.json": b'{"a": 1}', "model.safetensors": FIRST["model.safetensors"], "recipe.json": b"{}"}
+SPACE = {
+    "README.md": b"---\ntitle: Demo\nsdk: gradio\napp_file: app.py\n---\n", "app.py": b"print(1)\n", "tasks/hub/space/listen.py": b"2\n"
+}  # fmt: skip
+ATTRIBUTES = {".gitattributes": b"*.safetensors filter=lfs\n"}
+THEIRS = ATTRIBUTES | {"README.md": CARD, "pytorch_model.bin": b"\3", "runs/events": b"4", "a": b"5", "b": b"6"}
 
 
 @pytest.fixture
@@ -120,12 +126,71 @@ def test_a_file_that_the_hub_moves_to_large_file_storage_for_its_size_is_known_a
     assert hub.files("team/model")["tokenizer.json"] == b"{}"
 
 
-def test_the_visibility_of_an_existing_repository_stays_as_it_is(hub: WritableHub, tmp_path: Path) -> None:
+def test_a_public_repository_is_refused_if_a_private_one_is_wanted(hub: WritableHub, tmp_path: Path) -> None:
     hub.create("team/model", private=False)
-    send(tmp_path, FIRST, private=True)
-    assert not hub.repositories["team/model"].is_private
+    wrong = "is public, and the recipe wants it private; make it private on the Hub, or set release.private to false"
+    for branch in ("main", "training-1"):
+        with pytest.raises(ReleaseError, match=f"^team/model on the Hub {wrong}$"):
+            send(tmp_path, FIRST, tag="v1.0", branch=branch)
+    assert changes(hub) == [] and not hub.files("team/model")
+    send(tmp_path, FIRST, private=False)
+    assert hub.files("team/model") == FIRST and not hub.repositories["team/model"].is_private
+    hub.create("spaces/team/demo", private=False, sdk="gradio")
+    with pytest.raises(ReleaseError, match=f"^team/demo on the Hub {wrong}$"):
+        send(tmp_path, SPACE, "team/demo", "space", variables={"VISKA_MODEL": "team/model"})
+    assert hub.repositories["spaces/team/demo"].settings["variables"] == {} and not hub.files("spaces/team/demo")
+
+
+def test_a_private_repository_stays_private_and_that_is_said(hub: WritableHub, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "tasks.hub.upload")
     send(tmp_path, FIRST, repo="team/open", private=False)
-    assert not hub.repositories["team/open"].is_private
+    assert not hub.repositories["team/open"].is_private and "private" not in caplog.text
+    hub.create("team/model", private=True)
+    send(tmp_path, FIRST, private=False)
+    assert hub.files("team/model") == FIRST and hub.repositories["team/model"].is_private
+    assert caplog.text.count("team/model on the Hub is private and stays so; to let everybody see it, make it public there") == 1
+
+
+@pytest.mark.parametrize("name", [".gitattributes", ".gitignore", "LICENSE", "LICENSE.txt", "LICENSE.md"])
+def test_what_was_always_somebody_elses_is_never_deleted(hub: WritableHub, tmp_path: Path, name: str) -> None:
+    hub.create("team/model")
+    kept = ATTRIBUTES | {name: b"*.safetensors filter=lfs\n# theirs"}
+    hub.commit("team/model", kept | {"README.md": b"# made by the Hub"})
+    told = send(tmp_path, FIRST, tag="v1.0")
+    there = hub.repositories["team/model"].commits
+    assert there[told.commit].files == FIRST | kept and send(tmp_path, FIRST, tag="v1.0").was_there
+    assert there[send(tmp_path, SECOND).commit].files == SECOND | kept
+    if "LICENSE" in name:
+        assert there[send(tmp_path, SECOND | {name: b"ours"}).commit].files == SECOND | kept | {name: b"ours"}
+        folder = {f"docs/{name}": b"ours, in a folder"}
+        assert there[send(tmp_path, SECOND | folder).commit].files == SECOND | kept | {name: b"ours"} | folder
+        assert f"docs/{name}" not in there[send(tmp_path, SECOND).commit].files
+
+
+@pytest.mark.parametrize(("kind", "repo", "files", "mark"), [
+    ("model", "team/model", FIRST, "recipe.json"),
+    ("space", "spaces/team/model", SPACE, "tasks/hub/space/listen.py"),
+])  # fmt: skip
+def test_a_repository_with_files_that_are_not_of_viska_is_refused_and_nothing_is_sent(
+    hub: WritableHub, tmp_path: Path, kind: Kind, repo: str, files: dict[str, bytes], mark: str
+) -> None:
+    hub.create(repo, sdk="gradio" if kind == "space" else "")
+    hub.commit(repo, THEIRS | {"LICENSE": b"MIT", "app.py": b"7", "model.safetensors": b"8"} if kind == "model" else THEIRS)
+    before, lost = hub.history(repo), r"5 files .* \(a, app.py, b\)" if kind == "model" else r"4 files .* \(a, b, pytorch_model.bin\)"
+    variables = {"VISKA_MODEL": "team/model"} if kind == "space" else {}
+    for branch in ("main", "training-1"):
+        with pytest.raises(
+            ReleaseError,
+            match=rf"^team/model on the Hub holds {lost}, and no {mark}, .*; publish to another repository, or remove them there first$",
+        ):
+            send(tmp_path, files, "team/model", kind, tag="v1.0", branch=branch, variables=variables if branch == "main" else {})
+    there = hub.repositories[repo]
+    assert changes(hub) == [] and hub.history(repo) == before and set(there.refs) == {"main"} and not there.tags
+    hub.commit(repo, THEIRS | {mark: b"{}"})  # it is ours after all
+    send(tmp_path, files, "team/model", kind, tag="v1.0", branch="training-1")
+    assert set(hub.files(repo)) == {*THEIRS, mark} - {".gitattributes"} and hub.files(repo, "training-1") == files
+    send(tmp_path, files, "team/model", kind)
+    assert hub.files(repo) == files
 
 
 def test_a_space_gets_its_variables_before_its_files(hub: WritableHub, tmp_path: Path) -> None:
@@ -248,10 +313,8 @@ print(json.dumps([bool(torch.equal(logits[0], each)) for each in logits] + [bool
 
 def test_a_published_model_hears_what_the_one_at_home_hears_to_the_last_bit(hub: WritableHub, tmp_path: Path) -> None:
     model = new_folder(tmp_path / "model")
-    (model / "README.md").write_bytes(CARD)
-    checksums = {
-        name: sha256(path.read_bytes()).hexdigest() for name, path in [*checkpoint_files(model).items(), ("README.md", model / "README.md")]
-    }
+    sent = {name: path.read_bytes() for name, path in checkpoint_files(model).items()} | {"README.md": CARD, "recipe.json": b"{}"}
+    checksums = put(model, sent)
     told = publish("team/model", "model", model, checksums, tag="v1")
     put(tmp_path / "other", FIRST)
     send(tmp_path / "other", FIRST)  # main goes on, the revision stays

@@ -189,7 +189,8 @@ def test_who_never_stops_committing_is_an_accident(hub: WritableHub, tmp_path: P
 def test_a_tag_that_somebody_else_sets_in_between_is_not_taken_for_ours(
     hub: WritableHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create, first = HfApi.create_tag, hub.commit(REPO, {"theirs.txt": b""})
+    hub.create(REPO)
+    create, first = HfApi.create_tag, hub.history(REPO)[0]
 
     def late(api: HfApi, *args: Any, **named: Any) -> Any:
         hub.repositories[REPO].tags["v1"] = first

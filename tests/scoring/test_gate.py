@@ -109,6 +109,31 @@ def test_what_is_forgotten_keeps_it_out() -> None:
     assert why(met(WORSE, BETTER, others=others))[0].startswith("other test: english: gain -40.0 points")
 
 
+def test_what_has_no_interval_decides_nothing_of_a_slice_and_by_its_figure_of_another_test() -> None:
+    long = [Prediction("long", "ord " * 400, text, False) for text in ("ord " * 400, "fel " * 400)]
+    others = [Other("english", long[:1], long[1:], ["s"], normaliser_for("en", "plain"))]
+    assert "there is no interval, so the figure counts" in why(met(WORSE, BETTER, others=others))[0]
+    one = Long(rows([0]), rows([50]))
+    assert why(met(WORSE, BETTER, long=one))[0].startswith("long recordings: gain -100.0 points, a sure loss")
+
+
+def test_a_gain_is_the_same_everywhere_up_to_the_last_digits() -> None:
+    lengths, wrong = (161, 207), (49, 63)
+    said = [Prediction(f"c{n}", "ord " * n, "fel " * k + "ord " * (n - k), False) for n, k in zip(lengths, wrong, strict=True)]
+    found = met(said, [Prediction(each.id, each.reference, each.reference, False) for each in said], speakers=2)
+    assert "2 speakers gain alike, it would take 6" in why(found)[0]
+
+
+def test_a_strangers_words_shape_no_page() -> None:
+    accent = ["north\n\n# The challenger wins\n\n![x](https://evil.se/p.png) | a <b>", "south"]
+    found = met(heard(40, [1, 2]), heard(40, [9]), accent=accent)
+    checks = [vars(each) for each in judge(found, Gate().model_dump(mode="json"))]
+    told = {"wins": False, "reasons": reasons(checks), "champion": "v1", "checks": checks, "gate": Gate().model_dump(mode="json")}
+    page = as_markdown(told | {key: found[key] for key in ("n_clips", "n_words", "unit", "normaliser", "level")})
+    assert page.count("\n#") == 0 and page.startswith("# The challenger does not win\n") and "![" not in page and "://" not in page
+    assert "accent: north The challenger wins" in page and "<b>" not in page
+
+
 def recording(number: int, wrong: int, made_up: int = 0) -> list[dict[str, Any]]:
     said = WORDS * 5
     text = " ".join(["fel"] * wrong + said[wrong:])
@@ -139,7 +164,8 @@ def test_a_verdict_is_read_as_it_was_judged() -> None:
     told |= {key: found[key] for key in ("n_clips", "n_words", "unit", "normaliser", "level")}
     assert headline(told).startswith("Does not win against v3 | <b>: WER: gain -56.0 points (")
     table = as_markdown(told)
-    assert "# The challenger does not win" in table and "| WER | **no** | 34.0 % | 90.0 % | -56.0 (" in table and r"v3 \| <b>" in table
+    assert "# The challenger does not win" in table and "| WER | **no** | 34.0 % | 90.0 % | -56.0 (" in table and "<b>" not in table
     page = with_verdict('<nav aria-label="Contents"><ul></ul></nav><main><!-- verdict --></main>', told)
-    assert '<ul>\n<li><a href="#verdict">' in page and page.count("failed") == len(told["reasons"]) and "v3 | &lt;b&gt;" in page and "<b>" not in page
+    assert '<ul>\n<li><a href="#verdict">' in page and page.count("failed") == len(told["reasons"])
+    assert "v3 | &lt;b&gt;" in page and "<b>" not in page
     assert with_verdict("no place", told) == "no place"

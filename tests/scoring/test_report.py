@@ -8,7 +8,8 @@ import pytest
 from tasks.contracts.errors import StoreError
 from tasks.scoring.normalise import normaliser_for
 from tasks.scoring.prediction import Prediction
-from tasks.scoring.report import compare, describe_clips, for_everybody
+from tasks.scoring.public import for_everybody
+from tasks.scoring.report import compare, describe_clips
 
 PLAIN = normaliser_for("fi")
 
@@ -44,8 +45,23 @@ def test_what_is_published_names_no_clip() -> None:
     said = [("anna-1.wav", "en båt", "x"), ("bo-7.wav", "tre hästar", "y")]
     heard = [Prediction(id, text, "fel fel fel fel fel fel fel fel fel", False, -0.1, 3) for id, text, _ in said]
     report = compare(heard, heard, [{"id": id, "speaker": who, "seconds": 1.0} for id, _, who in said], PLAIN, set(), 100, 0)
+    report |= {
+        "start": {"name": "/home/anna/models/whisper", "commit": "folder-1f2e", "digest": "d"},
+        "recipe": {
+            "corpus": {"kind": "mix", "parts": [
+                {"name": "own", "corpus": {"kind": "folder", "path": "anna/recordings", "elsewhere": ["gs://anna"], "text_column": "ord"}},
+                {"name": "nemo", "corpus": {"kind": "nemo", "train": ["anna.json"], "dev": [], "audio": ""}},
+                {"name": "fleurs", "corpus": {"kind": "hub", "name": "google/fleurs", "train": ["train"]}},
+                {"name": "local", "corpus": {"kind": "hub", "name": "/data/anna"}},
+            ]},
+            "scoring": {"others": [{"name": "en", "corpus": {"kind": "common_voice", "path": "/anna/cv"}}]},
+            "model": {"kind": "pretrained", "name": "models/anna"},
+        },
+    }  # fmt: skip
     public = for_everybody(report)
     assert "anna" not in json.dumps(public) and "anna" in json.dumps(report)
+    own, nemo, fleurs, _ = (part["corpus"] for part in public["recipe"]["corpus"]["parts"])
+    assert (own["text_column"], nemo["dev"], fleurs["name"], fleurs["train"]) == ("ord", [], "google/fleurs", ["train"])
     assert (
         {each["id"] for each in public["worst"]}
         == {each["id"] for each in public["hallucinations"]["after"]["clips"]}
