@@ -16,7 +16,7 @@ from prefect.input.actions import delete_flow_run_input, read_flow_run_input
 from tasks.contracts.errors import ReleaseError
 from tasks.store.objects import Store
 
-PATIENCE = 14 * 24 * 3600  # seconds in which somebody must answer; then the run fails, and can be started again
+DAY = 24 * 3600  # seconds
 Answer = Literal["approve", "reject"]
 
 
@@ -36,13 +36,14 @@ class Approval:
     at: str
 
 
-def ask(store: Store, key: str, question: dict[str, Any]) -> Approval | None:
+def ask(store: Store, key: str, question: dict[str, Any], days: float) -> Approval | None:
     """Return what a person has decided; None if nobody has, and this run cannot be suspended: it has no deployment.
 
     Args:
         store: where questions and answers are kept.
         key: of the question: whoever has answered it is not asked again.
         question: what it is about; `words` is shown.
+        days: in which somebody must answer; then the run fails, and asks again when it is retried.
 
     Raises:
         ReleaseError: if the UI's answer is not the one that was given by `viska approve` or `viska reject`.
@@ -53,24 +54,24 @@ def ask(store: Store, key: str, question: dict[str, Any]) -> Approval | None:
     run, given = FlowRunContext.get(), read_approval(store, key)
     if run is None or run.flow_run is None or run.flow_run.deployment_id is None:
         return given
-    is_answered = _has_answer(run.flow_run.id, key)
-    if given and not is_answered:
+    if answer := _answer(run.flow_run.id, key):
+        return answered(store, key, answer.decision, answer.comment)
+    if given:
         return given
-    answer = suspend_flow_run(wait_for_input=Answered.with_initial_data(description=question["words"]), timeout=PATIENCE, key=key)
+    shown = Answered.with_initial_data(description=question["words"])
+    answer = suspend_flow_run(wait_for_input=shown, timeout=round(days * DAY), key=key)
     return answered(store, key, answer.decision, answer.comment)
 
 
-def _has_answer(run: UUID, key: str) -> bool:
-    """Say whether the UI has an answer for this run; if not, what it asked before and nobody answered in time is taken away."""
+def _answer(run: UUID, key: str) -> Answered | None:
+    """Return what the UI was told in this run; if it was not, what it asked before and nobody answered in time is taken away."""
     keys = keyset_from_base_key(f"suspended-{key}")
-    try:
-        read_flow_run_input(keys["response"], flow_run_id=run)
-        return True
-    except (ObjectNotFound, PrefectHTTPStatusError):
-        for name in (keys["schema"], keys["description"]):
-            with suppress(ObjectNotFound, PrefectHTTPStatusError):
-                delete_flow_run_input(name, flow_run_id=run)
-    return False
+    if read_flow_run_input(keys["response"], flow_run_id=run) is not None:
+        return Answered.load(keys, flow_run_id=run)  # type: ignore[return-value]  # it is no coroutine here
+    for name in (keys["schema"], keys["description"]):
+        with suppress(ObjectNotFound, PrefectHTTPStatusError):
+            delete_flow_run_input(name, flow_run_id=run)
+    return None
 
 
 def answered(store: Store, key: str, decision: Answer, comment: str) -> Approval:

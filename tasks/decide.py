@@ -36,7 +36,7 @@ def decide(root: str, recipe: Recipe, made: Challenger, turn: Turn, verdict: Art
     if not recipe.release.approval:
         return Decision(True)
     key = fingerprint([verdict.key, made.of])  # of this page, and no other
-    approval = ask(Store(root), key, _question(root, recipe, verdict))
+    approval = ask(Store(root), key, _question(root, recipe, verdict), recipe.release.approval_days)
     if approval is None:
         words = f"nobody has decided yet: viska approve {key} --store {root}, or viska reject; then run this again"
         return Decision(False, WAITING, words)

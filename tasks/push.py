@@ -151,7 +151,8 @@ def checksums(page: Artifact) -> dict[str, str]:
 
 def wishes(recipe: Recipe) -> dict[str, Any]:
     """Return what of a recipe decides what is published; the rest decides how fast, where, and whether."""
-    release = recipe.release.model_dump(mode="json", exclude={"gate", "anyway", "approval", "token", "private", "side_by_side"})
+    whether = {"gate", "anyway", "approval", "approval_days", "token", "private", "side_by_side"}
+    release = recipe.release.model_dump(mode="json", exclude=whether)
     release |= {"exports": sorted(release["exports"])}
     return recipe.up_to_the_report() | {"release": release}
 

@@ -58,5 +58,7 @@ class Release(Section):
     """Ask a person before anything is published: in the Prefect UI, or by `viska approve`"""
     side_by_side: bool = True
     """The Space also loads the model that training started from, if that is on the Hub, and shows both; it takes as much memory again"""
+    approval_days: float = Field(14.0, gt=0, le=365)
+    """Days in which that person must answer; then the run fails, and asks again if it is retried"""
     exports: tuple[Export, ...] = ()
     """Other formats, for faster-whisper, whisper.cpp and ONNX Runtime; each must hear the same as the model, or nothing is published"""

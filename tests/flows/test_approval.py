@@ -7,12 +7,15 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID
 
 import pytest
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import FlowRun
+from prefect.client.schemas.responses import SetStateStatus
 from prefect.settings import PREFECT_API_URL
+from prefect.states import Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.retrain import retrain
@@ -29,8 +32,8 @@ def client() -> Iterator[SyncPrefectClient]:
         yield client
 
 
-@pytest.fixture
-def served(tmp_path: Path, client: SyncPrefectClient) -> Iterator[UUID]:
+@pytest.fixture(scope="module")
+def served(client: SyncPrefectClient) -> Iterator[UUID]:
     """The deployment of `retrain`, and a process that runs what is asked of it."""
     environment = os.environ | {
         "PREFECT_API_URL": str(PREFECT_API_URL.value()),
@@ -60,24 +63,49 @@ def wait(client: SyncPrefectClient, run: UUID, *names: str) -> FlowRun:
         time.sleep(0.5)
 
 
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory, client: SyncPrefectClient) -> Path:
+    """A store in which all that is slow is there; the usual gate has refused the model."""
+    store = tmp_path_factory.mktemp("approval") / "store"
+    retrain(read_recipe(TINY | {"store": str(store)}))
+    return store
+
+
+def start(client: SyncPrefectClient, served: UUID, store: Path, **release: Any) -> UUID:
+    wish = TINY["release"] | {"gate": WINS, "approval": True} | release
+    recipe = read_recipe(TINY | {"store": str(store), "release": wish})
+    return client.create_flow_run_from_deployment(served, parameters={"recipe": recipe.model_dump(mode="json")}).id
+
+
 def test_a_run_is_suspended_until_somebody_answers_and_goes_on_from_the_cache(
-    tmp_path: Path, client: SyncPrefectClient, served: UUID
-) -> None:
-    release = TINY["release"] | {"gate": WINS, "approval": True}
-    recipe = read_recipe(TINY | {"store": str(tmp_path / "store"), "release": release})
-    retrain(read_recipe(TINY | {"store": str(tmp_path / "store")}))  # refused by the usual gate; all that is slow is there
-    run = client.create_flow_run_from_deployment(served, parameters={"recipe": recipe.model_dump(mode="json")}).id
+    store: Path, client: SyncPrefectClient, served: UUID
+) -> None:  # fmt: skip
+    run = start(client, served, store)
     suspended = wait(client, run, "Suspended")
     assert suspended.state is not None
     keyset = suspended.state.state_details.run_input_keyset
-    assert keyset is not None and not (tmp_path / "store" / "models").exists()
+    assert keyset is not None and not (store / "models").exists()
     asked = json.loads(client.read_flow_run_input(run, keyset["description"]))
-    assert "# The challenger wins" in asked and "WER" in asked and "report-page" in asked
+    assert "# The challenger wins" in asked and "WER" in asked and f"Publish **{NAME}** at the store" in asked
     schema = json.loads(client.read_flow_run_input(run, keyset["schema"]))
-    assert schema["properties"]["decision"]["enum"] == ["approve", "reject"] and "comment" in schema["properties"]
+    assert schema["properties"]["decision"]["enum"] == ["approve", "reject"] and schema["required"] == ["decision"]
     client.resume_flow_run(run, run_input={"decision": "approve", "comment": "sounds right"})
     wait(client, run, "Completed")
-    card = (tmp_path / "store" / "models" / NAME / "latest" / "README.md").read_text()
+    card = (store / "models" / NAME / "latest" / "README.md").read_text()
     assert "Approved by a person: sounds right." in card
-    (approval,) = (tmp_path / "store" / "approvals").iterdir()
+    (approval,) = (store / "approvals").iterdir()
     assert json.loads(approval.read_text())["decision"] == "approve"
+
+
+def test_a_question_that_nobody_answered_in_time_is_asked_again_by_a_retry(
+    store: Path, client: SyncPrefectClient, served: UUID
+) -> None:  # fmt: skip
+    run = start(client, served, store, name="other", approval_days=3 / 86_400)
+    wait(client, run, "Suspended")
+    time.sleep(4)
+    assert client.resume_flow_run(run, run_input={"decision": "approve"}).status != SetStateStatus.ACCEPT
+    assert client.read_flow_run(run).state_name == "Failed" and not (store / "models" / "other").exists()
+    client.set_flow_run_state(run, Scheduled())
+    wait(client, run, "Suspended")
+    client.resume_flow_run(run, run_input={"decision": "reject", "comment": "too late"})
+    assert "a person said no: too late" in str(wait(client, run, "Rejected").state.message)  # type: ignore[union-attr]
