@@ -14,7 +14,7 @@ demo: .venv/runtime
 setup: .venv/dev
 
 test: .venv/dev
-	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 kill-test: .venv/dev
 	.venv/bin/python benchmarks/kill_train.py

@@ -6,8 +6,9 @@ from flows.prepare import prepare, prepare_others
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, SplitOf
 from tasks.policy import sealed, store_of
-from tasks.report import Hearing, normalisers_of, show_report, write_report
+from tasks.report import normalisers_of, show_report, write_report
 from tasks.score import transcribe_long, transcribe_split
+from tasks.scoring.heard import Hearing
 from tasks.train import train_model
 
 

@@ -12,9 +12,10 @@ from prefect.context import FlowRunContext
 from tasks.contracts.release import Gate
 from tasks.contracts.values import Artifact
 from tasks.policy import step
-from tasks.report import Hearing, known_words, lines_of, packs_of, read_clips
+from tasks.report import known_words, lines_of, packs_of, read_clips
 from tasks.scoring.contest import Draws, Long, Other, contest
 from tasks.scoring.gate import judge, reasons
+from tasks.scoring.heard import Hearing
 from tasks.scoring.normalise import Normaliser
 from tasks.scoring.predict import read_predictions
 from tasks.scoring.verdict import as_markdown, with_verdict

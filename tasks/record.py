@@ -14,7 +14,7 @@ from tasks.hub.page import Placed
 from tasks.hub.releases import Event, add_event, claim, current, find_version, read_events
 from tasks.policy import sealed
 from tasks.push import wishes
-from tasks.report import Subject, subject_of
+from tasks.scoring.heard import Subject, subject_of
 from tasks.store.artifacts import fetch_file, find
 from tasks.store.objects import Store
 

@@ -4,7 +4,7 @@ import base64
 import json
 import logging
 import platform
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import version
 from typing import Any
@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.context import FlowRunContext
 
-from tasks.contracts.errors import StoreError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import HISTORY, Artifact, File
 from tasks.policy import step
+from tasks.scoring.heard import Hearing
 from tasks.scoring.html import render_report
 from tasks.scoring.long_rates import compare_long
 from tasks.scoring.normalise import Normaliser, normaliser_for
@@ -36,29 +36,6 @@ DATA_FACTS = ("splits", "hours", "n_rejected", "rejected", "leaks", "n_bytes", "
 READ = ("id", "split", "text", "speaker", "recording", "language", "corpus", "licence", "weight", "seconds", "shard", "sound_row", "age",
         "gender", "accent", "domain", "snr")  # columns of the index  # fmt: skip
 N_HEARD, N_MADE_UP = 12, 5  # clips that can be listened to in the report: the worst, and such with signs of hallucination
-
-
-@dataclass(frozen=True)
-class Hearing:
-    """What one model heard."""
-
-    test: Artifact
-    long: Artifact | None  # the test's clips, joined to recordings of minutes
-    others: list[Artifact]  # further tests, in the recipe's order
-
-    def keys(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {"test": self.test.key, "long": self.long.key if self.long else "", "others": [each.key for each in self.others]}
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What a report is of, so far as a comparison with another model needs it."""
-
-    data: Artifact
-    others: list[Artifact]  # data sets of the further tests
-    before: Hearing
-    after: Hearing
 
 
 @step("report", version=5)
@@ -118,24 +95,6 @@ def write_report(
     draft.write("report.html", render_report(report, _sounds(store, dataset, index, shown), normaliser).encode())
     facts = {key: report[key] for key in ("name", "before", "after", "gain", "n_clips", "n_speakers", "normaliser")}
     return facts | {"checkpoint": checkpoint.key}
-
-
-def subject_of(root: str, report: Artifact) -> Subject:
-    """Return what a report is of.
-
-    Raises:
-        StoreError: if something of it is gone, or an earlier viska made it.
-    """
-    store, numbers = Store(root), json.loads(fetch_file(Store(root), report.file("report.json")).read_text())
-    if "heard" not in numbers:
-        raise StoreError(f"report/{report.key} was made by an earlier viska; run its recipe again")
-
-    def hearing(keys: dict[str, Any]) -> Hearing:
-        test, *others = (load(store, "predictions", key) for key in (keys["test"], *keys["others"]))
-        return Hearing(test, load(store, "long", keys["long"]) if keys["long"] else None, others)
-
-    sets = [load(store, "dataset", key) for key in (numbers["dataset"]["key"], *numbers["others"])]
-    return Subject(sets[0], sets[1:], *(hearing(numbers["heard"][side]) for side in ("before", "after")))
 
 
 def show_report(root: str, report: Artifact) -> None:

@@ -14,6 +14,11 @@ import pytest
 REAL = Path(os.environ.get("VISKA_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: processes share the files out, and none should be left alone with one at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("flow") is None)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads what an earlier session, or the person at this machine, fetched."""

@@ -129,7 +129,7 @@ def test_every_setting_that_is_not_a_number_word_or_switch_is_a_section_or_a_cho
         for name, field in section.model_fields.items():
             kinds = (int, float, str, bool, tuple[str, ...])
             assert field.annotation in kinds or any(
-                each in str(field.annotation) for each in ("Literal", "recipe.", "corpora.", "_without_secret")
+                each in str(field.annotation) for each in ("Literal", "recipe.", "corpora.", "release.", "_without_secret")
             ), f"{section}.{name}"
 
 

@@ -75,7 +75,7 @@ def mix(here: Path, language: str = "fi", weight: float = 2.0, turned: bool = Fa
 
 def told(here: Path, token: str, model: str) -> Recipe:
     base = SCRATCH if model == "scratch" else {"kind": "pretrained", "name": str(here / "base")}
-    names = {"name": "sami", "release": {"name": f"sami-{token}-{model}"}, "language": "se", "language_token": token}
+    names = {"name": "sami", "release": {"name": f"sami-{token}-{model}", "anyway": True}, "language": "se", "language_token": token}
     return read_recipe({**names, "corpus": mix(here), "model": base, "training": TRAINING, "store": str(here / "store")})
 
 
