@@ -1,12 +1,13 @@
 # make demo    set up, and train a small Swedish recogniser from nothing (about three minutes after the installation)
 # make test    set up, and run linters and tests
+# make slow-test   the tests that `make test` leaves out: half a minute or more each
 # make kill-test   kill trainings a hundred times on each kind of store (about a quarter of an hour)
 PYTHON ?= $(firstword $(foreach each,python3.14 python3.13 python3.12 python3.11 python3,$(shell $(each) -c \
 	'import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] < (3, 15) else None' 2>/dev/null | grep /)))
 STORE ?= $(CURDIR)/store
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps
 
-.PHONY: demo setup test kill-test lint format flows requirements clean
+.PHONY: demo setup test slow-test kill-test lint format flows requirements clean
 
 demo: .venv/runtime
 	VISKA_STORE=$(STORE) .venv/bin/viska retrain --recipe deployments/recipes/demo.yaml
@@ -15,6 +16,9 @@ setup: .venv/dev
 
 test: .venv/dev
 	.venv/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
+slow-test: .venv/dev
+	.venv/bin/python -m pytest -m slow
 
 kill-test: .venv/dev
 	.venv/bin/python benchmarks/kill_train.py

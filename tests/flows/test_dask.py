@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 distributed = pytest.importorskip("distributed")
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.slow]
 ROOT = Path(__file__).parents[2]
 RECIPE = {
     "name": "dask",

@@ -110,6 +110,7 @@ def pages(here: Path, added: Path, borrowed: Path) -> dict[tuple[str, str], Path
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", ["pretrained", "scratch"])
 @pytest.mark.parametrize("token", ["new", "fi"])
 def test_what_is_published_hears_the_language_by_its_token_and_says_so(
@@ -138,6 +139,7 @@ def test_what_is_published_hears_the_language_by_its_token_and_says_so(
         assert capsys.readouterr().out == f"{heard}\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("token", ["new", "fi"])
 def test_labels_begin_with_the_token(pages: dict[tuple[str, str], Path], here: Path, token: str) -> None:
     store, own = Store(str(here / "store")), "se" if token == "new" else "fi"
@@ -158,6 +160,7 @@ def _prefixes(whisper: Whisper, clips: Split) -> dict[str, set[str]]:
     return found
 
 
+@pytest.mark.slow
 def test_predictions_are_made_with_the_token(pages: dict[tuple[str, str], Path], here: Path) -> None:
     store = Store(str(here / "store"))
     made_with = [made_from["language"] for _, made_from in peek_all(store, "predictions")]
@@ -189,7 +192,7 @@ def test_epochs_are_counted_as_the_weights_lengthen_them(added: Path) -> None:
     assert f"{TRAINING['steps']} steps ({round(clips / (16 + 2 * 9), 2)} epochs)" in (added / "README.md").read_text()
 
 
-def test_no_speaker_is_named_in_anything_that_is_published(pages: dict[tuple[str, str], Path], here: Path) -> None:
+def test_no_speaker_is_named_in_anything_that_is_published(added: Path, here: Path) -> None:
     assert any(CANARY.encode() in path.read_bytes() for path in (here / "store" / "dataset").rglob("index-*.parquet")), "it would be found"
     published = [path for kind in ("models", "spaces", "page", "report", "space") for path in (here / "store" / kind).rglob("*")]
     assert {"README.md", "report.html", "recipe.json", "app.py"} <= {path.name for path in published}

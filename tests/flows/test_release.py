@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,10 @@ from huggingface_hub import constants
 from prefect.blocks.system import Secret
 from prefect.client.orchestration import get_client
 from prefect.client.schemas import State
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import Pause
+from prefect.flow_engine import run_flow
+from prefect.states import Scheduled
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.__main__ import main
@@ -46,6 +51,7 @@ TINY: dict[str, Any] = {
     "scoring": {"resamples": 100, "long": {"recordings": 1, "minutes": 0.1}},
     "release": {"name": NAME},
 }
+TRAINED = "trained.json"  # in a store of these tests: keys of checkpoint and report, by learning rate
 CANARY = "hf_canarycanarycanarycanarycanary"
 
 
@@ -62,9 +68,12 @@ def told(root: Path, other: bool = False, **release: Any) -> Recipe:
 
 
 def run(recipe: Recipe) -> State[Any]:
+    """Retrain; once both models are trained in this store, only release: what comes before would be found."""
     policy.made.clear()
     policy.cached.clear()
-    state: State[Any] = retrain(recipe, return_state=True)
+    kept = Path(recipe.store, TRAINED)
+    of = [] if not kept.exists() else json.loads(kept.read_text())[str(recipe.training.learning_rate)]
+    state: State[Any] = release(recipe, *of, return_state=True) if of else retrain(recipe, return_state=True)
     return state
 
 
@@ -83,7 +92,9 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, State[Any]]
     """A store in which a challenger has lost against the model it started from."""
     root = tmp_path_factory.mktemp("refused") / "store"
     state = run(told(root))
-    train(told(root, other=True), *prepare(told(root)))  # once, not in each test
+    (event,) = read_events(Store(str(root)), NAME)
+    one, two = (event.checkpoint, event.report), train(told(root, other=True), *prepare(told(root)))
+    (root / TRAINED).write_text(json.dumps({"0.001": one, "0.002": two}))
     return root, state
 
 
@@ -329,3 +340,62 @@ def test_nobodys_folders_are_published(first: Path) -> None:
     page = first / "models" / NAME / "latest"
     for path in page.iterdir():
         assert str(first.parent).encode() not in path.read_bytes() and str(Path.home()).encode() not in path.read_bytes(), path
+
+
+class Deployed:
+    """A run of a deployment, each attempt of it in this process."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        of = json.loads(Path(recipe.store, TRAINED).read_text())["0.001"]
+        self.told = {"recipe": recipe.model_dump(mode="json"), "checkpoint": of[0], "report": of[1]}
+        with get_client(sync_client=True) as client:
+            deployment = client.create_deployment(client.create_flow(release), name="team")
+            self.id = client.create_flow_run_from_deployment(deployment, parameters=self.told).id
+
+    def attempt(self) -> State[Any] | None:
+        """Run it; None: it was suspended."""
+        with get_client(sync_client=True) as client:
+            run = client.read_flow_run(self.id)
+        try:
+            state: State[Any] = run_flow(release, flow_run=run, parameters=release.validate_parameters(self.told), return_type="state")  # type: ignore[assignment]
+            return state
+        except Pause:
+            return None
+
+
+def test_a_run_of_a_deployment_is_suspended_until_somebody_answers_and_goes_on_from_the_cache(
+    refused: tuple[Path, State[Any]], tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(refused[0], tmp_path / "store", symlinks=True))
+    run = Deployed(told(root, gate=WINS, approval=True))
+    assert run.attempt() is None and not (root / "models").exists()
+    with get_client(sync_client=True) as client:
+        suspended = client.read_flow_run(run.id)
+        assert suspended.state is not None and suspended.state.name == "Suspended"
+        keyset = suspended.state.state_details.run_input_keyset
+        assert keyset is not None
+        asked = json.loads(client.read_flow_run_input(run.id, keyset["description"]))
+        assert "# The challenger wins" in asked and "WER" in asked and f"Publish **{NAME}** at the store" in asked
+        schema = json.loads(client.read_flow_run_input(run.id, keyset["schema"]))
+        assert schema["properties"]["decision"]["enum"] == ["approve", "reject"] and schema["required"] == ["decision"]
+        client.resume_flow_run(run.id, run_input={"decision": "approve", "comment": "sounds right"})
+    state = run.attempt()
+    assert state is not None and state.name == "Completed"
+    assert "Approved by a person: sounds right." in (root / "models" / NAME / "latest" / "README.md").read_text()
+    (approval,) = (root / "approvals").iterdir()
+    assert json.loads(approval.read_text())["decision"] == "approve"
+
+
+def test_a_question_that_nobody_answered_in_time_is_asked_again_by_a_retry(refused: tuple[Path, State[Any]], tmp_path: Path) -> None:
+    root = Path(shutil.copytree(refused[0], tmp_path / "store", symlinks=True))
+    run = Deployed(told(root, gate=WINS, approval=True, approval_days=4 / 86_400))
+    assert run.attempt() is None
+    time.sleep(4.5)
+    with get_client(sync_client=True) as client:
+        assert client.resume_flow_run(run.id, run_input={"decision": "approve"}).status != SetStateStatus.ACCEPT
+        assert client.read_flow_run(run.id).state_name == "Failed" and not (root / "models").exists()
+        client.set_flow_run_state(run.id, Scheduled())
+        assert run.attempt() is None, "it asks again"
+        client.resume_flow_run(run.id, run_input={"decision": "reject", "comment": "too late"})
+    state = run.attempt()
+    assert state is not None and state.name == "Rejected" and "a person said no: too late" in str(state.message)

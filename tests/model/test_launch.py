@@ -57,11 +57,13 @@ def test_two_processes_make_the_model_that_one_makes(prepared: tuple[Store, Arti
     assert together.seal(told).digest and load(store, "checkpoint", "b" * 24).facts["best_step"] in (3, 6)
 
 
+@pytest.mark.slow
 def test_what_they_refuse_is_refused_here(prepared: tuple[Store, Artifact, Artifact]) -> None:
     with pytest.raises(TrainingError, match=r"^training\.freeze_layers 7: the encoder has 1 layers$"):
         launch(prepared, "c" * 24, freeze_layers=7)
 
 
+@pytest.mark.slow
 def test_asked_to_stop_they_keep_what_they_learnt(prepared: tuple[Store, Artifact, Artifact]) -> None:
     def press(moment: Moment) -> None:
         if moment.step == 3 and not moment.look:

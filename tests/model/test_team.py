@@ -55,6 +55,7 @@ def test_two_processes_learn_as_one_does(folder: Path, tmp_path: Path) -> None:
     assert len(list((tmp_path / "two" / "store" / "training" / "tiny").iterdir())) >= 3, "one of them kept the state"
 
 
+@pytest.mark.slow
 def test_asked_to_stop_one_by_one_they_stop_after_the_same_step_and_go_on_alone(folder: Path, tmp_path: Path) -> None:
     store = Store(str(tmp_path / "store"))
     code, losses, _ = two(folder, tmp_path, {"batch": 4, "steps": 40, "evaluate_every": 20}, "5")

@@ -96,6 +96,7 @@ def test_killed_at_random_moments_it_ends_as_if_it_had_been_left_alone(
     assert tally.n_kills >= 8 and tally.n_seals > 100 and tally.n_refused + tally.n_broken == 0, tally
 
 
+@pytest.mark.slow
 def test_two_that_race_in_a_bucket_with_a_bad_network_end_with_one_data_set(processes: Processes, truth: Truth, undisturbed: Store) -> None:
     with FakeGcs() as gcs:
         gcs.bad_weather(0.015, seed=0)
