@@ -94,6 +94,7 @@ def test_an_unknown_flag_and_an_unknown_key_are_refused(tmp_path: Path) -> None:
     assert "trainning: there is no such setting" in key.communicate(timeout=30)[0] and key.returncode == 2
 
 
+@pytest.mark.slow
 def test_a_host_that_does_not_answer_is_one_message(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MDC_API_URL", "http://127.0.0.1:9")
     run = _start(tmp_path, "plan", "--corpus.kind", "data_collective", "--corpus.dataset", "cv-sv")

@@ -43,6 +43,7 @@ def launch(prepared: tuple[Store, Artifact, Artifact], key: str, watch: Any = la
     return draft, fit_on_all(draft, model, dataset, "sv", settings(**(MARKS | changes)), watch, 2)
 
 
+@pytest.mark.slow
 def test_two_processes_make_the_model_that_one_makes(prepared: tuple[Store, Artifact, Artifact], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     store, model, dataset = prepared
