@@ -1,4 +1,4 @@
-# make demo    set up, and train a small Swedish recogniser from nothing (about three minutes after the installation)
+# make demo    set up, and train a small Swedish recogniser from nothing (three to four minutes after the installation)
 # make test    set up, and run linters and tests
 # make slow-test   the tests that `make test` leaves out: half a minute or more each
 # make kill-test   kill trainings a hundred times on each kind of store (about a quarter of an hour)
