@@ -38,19 +38,12 @@ from tasks.push import token_of
 from tasks.record import challenger, claim_version, turn
 from tasks.store.objects import Store
 from tests.support.fake_hub_writes import WritableHub
+from tests.support.recipe import RECIPE
 
 pytestmark = pytest.mark.flow
 NAME = "whisper-tiny-sv"
 WINS = {"min_gain": -100, "min_words": 1, "may_lose": 100}  # a gate that four steps can pass
-TINY: dict[str, Any] = {
-    "name": "tiny",
-    "corpus": {"kind": "espeak", "n_train": 24, "n_dev": 4, "n_test": 6},
-    "gates": {"max_rejected": 1.0},
-    "model": {"kind": "scratch", "width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "window": 4, "vocabulary": 300},
-    "training": {"steps": 4, "batch": 4, "warmup": 1, "learning_rate": 1e-3, "evaluate_every": 2, "dev_clips": 4},
-    "scoring": {"resamples": 100, "long": {"recordings": 1, "minutes": 0.1}},
-    "release": {"name": NAME},
-}
+TINY = RECIPE | {"release": {"name": NAME}}
 TRAINED = "trained.json"  # in a store of these tests: keys of checkpoint and report, by learning rate
 CANARY = "hf_canarycanarycanarycanarycanary"
 

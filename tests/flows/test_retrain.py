@@ -24,17 +24,10 @@ from tasks.corrections.decisions import correction, save
 from tasks.store.artifacts import load
 from tasks.store.lines import from_lines
 from tasks.store.objects import Store
+from tests.support.recipe import RECIPE
 
 pytestmark = pytest.mark.flow
-TINY = {
-    "name": "tiny",
-    "corpus": {"kind": "espeak", "n_train": 24, "n_dev": 4, "n_test": 6},
-    "gates": {"max_rejected": 1.0},
-    "model": {"kind": "scratch", "width": 16, "heads": 2, "encoder_layers": 1, "decoder_layers": 1, "window": 4, "vocabulary": 300},
-    "training": {"steps": 4, "batch": 4, "warmup": 1, "learning_rate": 1e-3, "evaluate_every": 2, "dev_clips": 4},
-    "scoring": {"resamples": 100, "long": {"recordings": 1, "minutes": 0.1}},
-    "release": {"anyway": True},  # four steps make nothing better
-}
+TINY = RECIPE | {"release": {"anyway": True}}  # four steps make nothing better
 PARTS = 3  # one for each split of so small a corpus
 ONCE = ("corpus", "corrections", "manifest", "plan", "model", "dataset", "checkpoint", "report", "verdict", "page", "staged",
         "published", "models", "space", "spaces")  # fmt: skip
