@@ -5,6 +5,7 @@ from prefect.client.schemas import State
 from prefect.states import Completed
 
 from flows.train import hear, train
+from tasks.check import check_published
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, SplitOf
@@ -13,7 +14,7 @@ from tasks.demo import compose_space, hub_start, open_demo
 from tasks.export import export_model
 from tasks.judge import judge_challenger, show_verdict
 from tasks.policy import sealed, store_of
-from tasks.push import check_published, compose_page, push_model, stage_page, wishes
+from tasks.push import compose_page, push_model, stage_page
 from tasks.record import Challenger, Turn, challenger, claim_version, published_page, record_release, turn
 from tasks.report import normalisers_of
 
@@ -71,4 +72,4 @@ def _compose(root: str, recipe: Recipe, made: Challenger, now: Turn, version: in
         return page
     test = SplitOf(made.subject.data, "test")
     exports = [export_model(root, made.checkpoint, test, recipe.token, each) for each in sorted(recipe.release.exports)]
-    return compose_page(root, wishes(recipe), made.checkpoint, made.report, verdict, exports, version, now.history, decision.told)
+    return compose_page(root, recipe.up_to_the_page(), made.checkpoint, made.report, verdict, exports, version, now.history, decision.told)

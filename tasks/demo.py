@@ -13,7 +13,7 @@ from tasks.hub.page import place
 from tasks.hub.space import space_files
 from tasks.hub.upload import publish
 from tasks.policy import found, step, task_of
-from tasks.push import checksums, repository_of, token_of
+from tasks.push import token_of
 from tasks.store.artifacts import Draft, fetch
 from tasks.store.objects import Store
 
@@ -38,10 +38,10 @@ def demo(root: str, space: Artifact, release: Release, start: str) -> str | Stat
         release: where to.
         start: what training started from; if that is on the Hub, visitors can compare.
     """
-    if repository := repository_of(release):
+    if repository := release.repository:
         store, told = Store(root), {"VISKA_MODEL": repository} | ({"VISKA_BASE": start} if start and release.side_by_side else {})
         done = publish(
-            repository, "space", fetch(store, space), checksums(space), message="Demo", private=release.private,
+            repository, "space", fetch(store, space), space.checksums, message="Demo", private=release.private,
             token=token_of(release), variables=told,
         )  # fmt: skip
         where, was_there = done.url, done.was_there

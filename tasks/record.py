@@ -13,7 +13,6 @@ from tasks.contracts.values import Artifact, fingerprint
 from tasks.hub.page import Placed
 from tasks.hub.releases import Event, add_event, claim, current, find_version, read_events
 from tasks.policy import sealed
-from tasks.push import wishes
 from tasks.scoring.heard import Subject, subject_of
 from tasks.store.artifacts import fetch_file, find
 from tasks.store.objects import Store
@@ -57,7 +56,7 @@ def challenger(root: str, recipe: Recipe, checkpoint: str, report: str) -> Chall
     same = json.loads(fetch_file(Store(root), told.file("report.json")).read_text())["recipe"]
     if told.facts["checkpoint"] != checkpoint or same != recipe.up_to_the_report():
         raise RecipeError(f"report {report} is not of checkpoint {checkpoint} and this recipe; leave both out, and what is there is found")
-    return Challenger(model, told, subject_of(root, told), fingerprint([model.digest, told.digest, wishes(recipe)]))
+    return Challenger(model, told, subject_of(root, told), fingerprint([model.digest, told.digest, recipe.up_to_the_page()]))
 
 
 def turn(root: str, recipe: Recipe, made: Challenger) -> Turn:

@@ -420,6 +420,12 @@ class Recipe(Section):
         left_out: Any = {"store": True, "prepare": True, "release": True, "scoring": {"batch"}, "training": {"checkpoints"}}
         return self.model_dump(mode="json", exclude=left_out)
 
+    def up_to_the_page(self) -> dict[str, Any]:
+        """Return what decides what is published; the rest decides how fast, where things lie, and whether."""
+        whether = {"gate", "anyway", "approval", "approval_days", "token", "private", "side_by_side"}
+        release = self.release.model_dump(mode="json", exclude=whether)
+        return self.up_to_the_report() | {"release": release | {"exports": sorted(release["exports"])}}
+
 
 def _at(field: str, value: str, message: str) -> ValidationError:
     """Return a refusal of one field by a rule that needs several."""

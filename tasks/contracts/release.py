@@ -62,3 +62,8 @@ class Release(Section):
     """Days in which that person must answer; then the run fails, and asks again if it is retried"""
     exports: tuple[Export, ...] = ()
     """Other formats, for faster-whisper, whisper.cpp and ONNX Runtime; each must hear the same as the model, or nothing is published"""
+
+    @property
+    def repository(self) -> str:
+        """The repository of the Hub, or nothing if the model is published in a folder."""
+        return self.to.removeprefix(HUB) if self.to.startswith(HUB) else ""

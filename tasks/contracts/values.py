@@ -41,6 +41,11 @@ class Artifact:
         """Stand for this artifact in the fingerprint of a step that reads it: what it means, if it says so, else what it holds."""
         return str(self.facts.get("content") or self.digest)
 
+    @property
+    def checksums(self) -> dict[str, str]:
+        """The SHA-256 of each file by its name."""
+        return {file.name: file.sha256 for file in self.files}
+
     def file(self, name: str) -> File:
         """Return the file called `name`; KeyError, with what is there, if there is none."""
         for file in self.files:

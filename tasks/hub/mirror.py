@@ -33,7 +33,6 @@ class Mirror:
 
     def _copy(self, _step: int) -> None:
         for checkpoint, folder in whole_checkpoints(self.store, self.run):
-            checksums = {file.name: file.sha256 for file in checkpoint.files}
             message, branch = f"Step {checkpoint.facts['step']}", f"training-{self.run[:12]}"
-            publish(self.repository, "model", folder, checksums, message=message, branch=branch)
+            publish(self.repository, "model", folder, checkpoint.checksums, message=message, branch=branch)
             return

@@ -29,9 +29,9 @@ class Placed:
     revision: str  # where exactly these files are: a folder or an address under the store, a commit of the Hub
     was_there: bool = False  # nothing had to be sent
 
-    def identity(self) -> str:
-        """Stand for this place in the fingerprint of a step that reads it: a store may be moved."""
-        return self.revision
+    def identity(self) -> list[str]:
+        """Stand for this place in the fingerprint of a step that reads it."""
+        return [self.where, self.revision]
 
 
 def place(source: Store, artifact: Artifact, target: Store, under: str, tag: str = "", is_current: bool = True) -> Placed:
@@ -55,7 +55,7 @@ def place(source: Store, artifact: Artifact, target: Store, under: str, tag: str
     if not was_there:
         _publish_objects(fetch(source, artifact), artifact, target, revision)
     if is_current:
-        pointer = {"revision": artifact.digest[:12], "files": {file.name: file.sha256 for file in artifact.files}}
+        pointer = {"revision": artifact.digest[:12], "files": artifact.checksums}
         data = json.dumps(pointer, indent=1).encode()
         if tag:
             _tag_object(target, f"{under}/{tag}.json", data)
@@ -65,7 +65,7 @@ def place(source: Store, artifact: Artifact, target: Store, under: str, tag: str
 
 
 def _place_folder(source: Store, artifact: Artifact, target: Store, revision: str, tag: str, is_current: bool) -> Placed:
-    folder, checksums = Path(target.uri(revision)), {file.name: file.sha256 for file in artifact.files}
+    folder, checksums = Path(target.uri(revision)), artifact.checksums
     if not (was_there := is_published(folder, checksums)):
         publish(fetch(source, artifact), folder, checksums)
     if not is_current:
