@@ -4,13 +4,15 @@ from prefect import flow
 from prefect.client.schemas import State
 from prefect.states import Completed
 
-from flows.train import hear, train
+from flows.score import score
+from flows.train import train
 from tasks.check import check_published
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, SplitOf
-from tasks.decide import Decision, decide
+from tasks.decide import Decision, decide, done
 from tasks.demo import compose_space, hub_start, open_demo
+from tasks.dispatch import on_gpu
 from tasks.export import export_model
 from tasks.judge import judge_challenger, show_verdict
 from tasks.policy import sealed, store_of
@@ -36,7 +38,7 @@ def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> Released 
     root = store_of(recipe)
     if bool(checkpoint) != bool(report):
         raise RecipeError("checkpoint and report go together: which model, and what is known of it")
-    made = challenger(root, recipe, *((checkpoint, report) if report else train(recipe)))
+    made = challenger(root, recipe, *((checkpoint, report) if report else on_gpu(train, recipe)))
     now = turn(root, recipe, made)
     verdict = _judge(root, recipe, made, now)
     show_verdict(root, verdict)
@@ -52,7 +54,7 @@ def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> Released 
     record_release(root, recipe, made, now, version, verdict, decision.told, page, placed)
     space = compose_space(root, recipe.release.name, recipe.language)
     demo = open_demo(root, space, recipe.release, hub_start(recipe))
-    return placed.where, str(demo), made.report.key
+    return done(now, version, placed, made, (placed.where, str(demo), made.report.key))
 
 
 def _judge(root: str, recipe: Recipe, made: Challenger, now: Turn) -> Artifact:
@@ -60,8 +62,8 @@ def _judge(root: str, recipe: Recipe, made: Challenger, now: Turn) -> Artifact:
     if now.champion and now.is_done:
         return sealed(root, "verdict", now.champion.verdict)
     of, other = made.subject, now.opponent
-    model = sealed(root, "checkpoint", other.checkpoint) if other else None
-    before = hear(root, recipe, model, of.data, of.others, now.against, other.token) if other and model else of.before
+    further = [each.key for each in of.others]
+    before = on_gpu(score, recipe, other.checkpoint, of.data.key, further, now.against, other.token) if other else of.before
     told, packs, gate = recipe.up_to_the_report(), normalisers_of(recipe), recipe.release.gate
     return judge_challenger(root, told, packs, gate, now.against, of.data, of.data.digest, of.others, before, of.after, made.report)
 

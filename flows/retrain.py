@@ -1,4 +1,4 @@
-"""Retrain: corpus to published model in one run. What is scheduled, and what `make demo` runs."""
+"""Retrain: corpus to published model in one run. What is scheduled, and what `make demo` runs. CPU work, but for what it sends away."""
 
 from prefect import flow
 from prefect.client.schemas import State
@@ -7,6 +7,7 @@ from flows.prepare import prepare, prepare_others
 from flows.release import Released, release
 from flows.train import train
 from tasks.contracts.recipe import Recipe
+from tasks.dispatch import on_gpu
 
 
 @flow(flow_run_name="retrain-{recipe.name}", persist_result=False)
@@ -18,5 +19,5 @@ def retrain(recipe: Recipe = Recipe()) -> Released | State[Released]:  # noqa: B
     """
     start, dataset = prepare(recipe)
     others = prepare_others(recipe, start) if recipe.scoring.others else []
-    checkpoint, report = train(recipe, start, dataset, others)
+    checkpoint, report = on_gpu(train, recipe, start, dataset, others)
     return release.fn(recipe, checkpoint, report)  # in this run: a run within a run cannot wait for a person

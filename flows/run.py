@@ -4,6 +4,7 @@ import contextlib
 import importlib
 import logging
 import os
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,7 @@ def run_flow(name: str, recipe: Recipe, **options: bool | str | int) -> tuple[st
         state = flow(recipe, **options, return_state=True)
     result: tuple[str, ...] = state.result()  # raises what the flow has raised
     if state.name != "Completed":
-        print(f"{state.name.lower():7} {state.message}")
+        print(f"{re.sub('(?<=.)(?=[A-Z])', ' ', state.name).lower():7} {state.message}")
     for line in _closing_words(name, recipe, result):
         print(line)
     print(f"{sum(made.values())} steps done, {sum(cached.values())} found in the store, in {time.monotonic() - began:.0f} s")

@@ -3,12 +3,10 @@
 from prefect import flow
 
 from flows.prepare import prepare, prepare_others
+from flows.score import hear
 from tasks.contracts.recipe import Recipe
-from tasks.contracts.values import Artifact, SplitOf
 from tasks.policy import sealed, store_of
 from tasks.report import normalisers_of, show_report, write_report
-from tasks.score import transcribe_long, transcribe_split
-from tasks.scoring.heard import Hearing
 from tasks.train import train_model
 
 
@@ -35,19 +33,3 @@ def train(recipe: Recipe, start: str = "", dataset: str = "", others: list[str] 
     report = write_report(root, told, normalisers_of(recipe), model, checkpoint, data, data.digest, further, before, after)
     show_report(root, report)
     return checkpoint.key, report.key
-
-
-def hear(
-    root: str, recipe: Recipe, model: Artifact, data: Artifact, further: list[Artifact], name: str, token: str = ""
-) -> Hearing:  # fmt: skip
-    """Return what a model hears in the test, in long recordings if they are wished for, and in each further test.
-
-    `token`: of the language that it decodes with, if that is not the recipe's.
-    """
-    wish, test, code = recipe.scoring, SplitOf(data, "test"), token or recipe.token
-    heard = transcribe_split(root, model, test, code, wish.batch, name, wish.engine)
-    long = transcribe_long(root, model, test, code, wish.long, name) if wish.long.recordings else None
-    return Hearing(heard, long, [
-        transcribe_split(root, model, SplitOf(set, "test"), recipe.about(other).token, wish.batch, f"{name}-{other.name}", wish.engine)
-        for other, set in zip(wish.others, further, strict=True)
-    ])  # fmt: skip

@@ -1,16 +1,22 @@
 """Decide: whether a challenger is published, from the gate's verdict, what people did before, and what a person says now."""
 
 from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from prefect.client.schemas import State
+from prefect.states import Completed
 
 from tasks.approve import ask
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, fingerprint
+from tasks.hub.page import Placed
 from tasks.judge import read_verdict
 from tasks.record import Challenger, Turn, record_rejection
 from tasks.scoring.verdict import as_markdown
 from tasks.store.objects import Store
 
-REJECTED, WAITING = "Rejected", "AwaitingApproval"  # names of the states in which a run ends well and has published nothing
+# Names of the states in which a run ends well: something was published, all was as it is, the challenger lost, a person is asked.
+RELEASED, NOTHING_NEW, REJECTED, WAITING = "Released", "NothingNew", "Rejected", "AwaitingApproval"
 
 
 @dataclass(frozen=True)
@@ -59,5 +65,15 @@ def _refused(recipe: Recipe, turn: Turn, verdict: Artifact) -> list[str]:
 
 
 def _rejected(root: str, recipe: Recipe, made: Challenger, turn: Turn, verdict: Artifact, why: list[str]) -> Decision:
-    record_rejection(root, recipe, made, turn, verdict, why)
-    return Decision(False, REJECTED, f"against {turn.against}: {'; '.join(why)}")
+    is_new = record_rejection(root, recipe, made, turn, verdict, why)
+    words = f"against {turn.against}: {'; '.join(why)}"
+    return Decision(False, REJECTED, words) if is_new else Decision(False, NOTHING_NEW, f"refused before, {words}")
+
+
+def done(turn: Turn, version: int, placed: Placed, made: Challenger, result: tuple[str, str, str]) -> State[Any]:
+    """Return the state in which a run ends whose page is published."""
+    where = f"{placed.where}, v{version}"
+    if turn.is_done:
+        return Completed(name=NOTHING_NEW, message=f"neither recordings nor recipe have changed since {where}", data=result)
+    wer = made.report.facts["after"]["wer"]["value"]
+    return Completed(name=RELEASED, message=f"{where}: WER {100 * wer:.1f} %, met {turn.against}", data=result)

@@ -19,6 +19,7 @@ import os
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
@@ -34,7 +35,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Crashed
 
-from tasks.contracts.errors import RecipeError, ViskaError
+from tasks.contracts.errors import RecipeError, StoreError, ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, fingerprint, plain
 from tasks.model.signals import Stopped
@@ -50,6 +51,7 @@ FAREWELL = 3  # seconds in which a process that was told to stop sends its last 
 PATIENCE = 30  # seconds in which a Dask cluster must show a worker
 made: Counter[str] = Counter()  # steps this run did, by kind, in whichever process; for the closing words of the command line
 cached: Counter[str] = Counter()  # steps it found done
+_elsewhere: ContextVar[Callable[[], None] | None] = ContextVar("elsewhere", default=None)  # has missing steps made on another machine
 
 # The lines of plain modules reach the log of the run they belong to. Here, because a Dask worker imports this file, and no flow.
 _lines = APILogHandler()
@@ -67,11 +69,17 @@ class Step(Task[P, R]):
     """A task that may end in the state named Cached; a direct call gives the value in either case."""
 
     kind: str
+    look: "Callable[P, Artifact | None] | None" = None  # whether it is done; None: not to be told before it runs
 
     if not TYPE_CHECKING:  # for the type checker it is called as any task is
 
         def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
             """Run the step in this thread."""
+            make = _elsewhere.get()
+            if make and self.look and self.look(*args, **kwargs) is None:
+                make()
+                if self.look(*args, **kwargs) is None:
+                    raise StoreError(f"{self.name}: the run that was to make it has ended, and it is not in the store {args[0]}")
             state = super().__call__(*args, return_state=True, **kwargs)
             _count(self.kind, state)
             if state.name == PREEMPTED:
@@ -128,12 +136,19 @@ def step(
     def decorate(function: Callable[Concatenate[Draft, P], dict[str, Any]]) -> Step[Concatenate[str, P], Artifact]:
         signature = _with_root(inspect.signature(function))
 
-        @functools.wraps(function)
-        def body(*args: Any, **kwargs: Any) -> Any:
+        def address(*args: Any, **kwargs: Any) -> tuple[Store, str, dict[str, Any], dict[str, Any]]:
             inputs = dict(signature.bind(*args, **kwargs).arguments)
             store = Store(inputs.pop("root"))
             made_from = {"version": version, **{name: plain(value) for name, value in inputs.items() if name not in neutral}}
-            key = fingerprint([kind, made_from])
+            return store, fingerprint([kind, made_from]), made_from, inputs
+
+        def look(*args: Any, **kwargs: Any) -> Artifact | None:
+            store, key, _, _ = address(*args, **kwargs)
+            return find(store, kind, key)
+
+        @functools.wraps(function)
+        def body(*args: Any, **kwargs: Any) -> Any:
+            store, key, made_from, inputs = address(*args, **kwargs)
             if (artifact := find(store, kind, key)) is not None:
                 return found(store.uri(f"{kind}/{key}"), artifact)
             draft = Draft(store, kind, key)
@@ -143,9 +158,25 @@ def step(
                 return Crashed(name=PREEMPTED, message=str(stopped))
 
         body.__signature__ = signature  # type: ignore[attr-defined]  # what Prefect shows and templates names from
-        return task_of(body, kind, **options)
+        task: Step[Concatenate[str, P], Artifact] = task_of(body, kind, **options)
+        task.look = look
+        return task
 
     return decorate
+
+
+@contextlib.contextmanager
+def made_elsewhere(make: Callable[[], None]) -> Iterator[None]:
+    """Inside, a step that is not done is not done here: `make` has another machine do it, and then it is found.
+
+    Raises:
+        StoreError: inside, if it is not there then either.
+    """
+    token = _elsewhere.set(make)
+    try:
+        yield
+    finally:
+        _elsewhere.reset(token)
 
 
 def task_of(function: Callable[P, R | State[R]], kind: str, **options: Any) -> Step[P, R]:

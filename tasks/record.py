@@ -147,12 +147,14 @@ def record_release(
     log.info("released %s v%d", recipe.release.name, version)
 
 
-def record_rejection(root: str, recipe: Recipe, made: Challenger, now: Turn, verdict: Artifact, why: list[str]) -> None:
-    """Write down what was refused, unless it was the last thing that happened."""
+def record_rejection(root: str, recipe: Recipe, made: Challenger, now: Turn, verdict: Artifact, why: list[str]) -> bool:
+    """Write down what was refused, and return True; False if it was the last thing that happened."""
     store, name = Store(root), recipe.release.name
     last = next(reversed(read_events(store, name)), None)
-    if last is None or (last.what, last.verdict, last.reasons) != ("rejection", verdict.key, why):
-        add_event(store, name, Event("rejection", **_told(made, now, verdict) | {"reasons": why}))
+    if last and (last.what, last.verdict, last.reasons) == ("rejection", verdict.key, why):
+        return False
+    add_event(store, name, Event("rejection", **_told(made, now, verdict) | {"reasons": why}))
+    return True
 
 
 def _told(made: Challenger, now: Turn, verdict: Artifact) -> dict[str, Any]:

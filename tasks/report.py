@@ -24,6 +24,7 @@ from tasks.scoring.long_rates import compare_long
 from tasks.scoring.normalise import Normaliser, normaliser_for
 from tasks.scoring.pictures import curves_of, inline, picture
 from tasks.scoring.predict import read_predictions
+from tasks.scoring.rates import error_rates
 from tasks.scoring.report import FORMAT, compare, compare_others, describe_clips
 from tasks.scoring.summary import slices_table, summary
 from tasks.shards.format import Sound
@@ -109,6 +110,20 @@ def show_report(root: str, report: Artifact) -> None:
         create_table_artifact(slices_table(numbers), key="slices", description="WER of parts of the test split, in percent")
     page = store.uri(report.file("report.html").path)
     create_link_artifact(page if "://" in page else f"file://{page}", "The whole report", key="report-page")
+
+
+def show_heard(root: str, recipe: Recipe, heard: Hearing) -> None:
+    """Show the error rates of one model in the Prefect UI."""
+    if FlowRunContext.get() is None:
+        return
+    names, tests = ["test", *(each.name for each in recipe.scoring.others)], [heard.test, *heard.others]
+    rows = []
+    for name, test, pack in zip(names, tests, packs_of(recipe.up_to_the_report()), strict=True):
+        said = read_predictions(Store(root), test)
+        rates = error_rates([each.reference for each in said], [each.text for each in said], pack)
+        percent = {f"{key.upper()}, %": round(100 * float(rates[key]), 2) for key in ("wer", "cer")}
+        rows.append({"test": name, "clips": len(said)} | percent | {"normaliser": pack.name})
+    create_table_artifact(rows, key="score", description=f"Error rates of one model: {recipe.name}")
 
 
 def read_clips(store: Store, dataset: Artifact) -> tuple[pa.Table, dict[str, dict[str, Any]]]:

@@ -5,20 +5,39 @@ from pathlib import Path
 
 import pytest
 import yaml
+from prefect.settings import Settings
 
-DEPLOYMENTS = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_text())["deployments"]
+FILE = yaml.safe_load((Path(__file__).parents[1] / "prefect.yaml").read_text())
+DEPLOYMENTS = FILE["deployments"]
 
 
-@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=lambda each: each["entrypoint"])
+def told(deployment: dict) -> str:
+    return f"{deployment['entrypoint'].rpartition('.')[2]}/{deployment['name']}"
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS, ids=told)
 def test_entry_point_and_parameters_fit(deployment: dict) -> None:
     module, _, name = deployment["entrypoint"].rpartition(".")
     flow = getattr(importlib.import_module(module), name)
-    assert flow.validate_parameters(deployment["parameters"])["recipe"].name == "viska"
+    needed = {"checkpoint": "0" * 24} if name == "score" else {}  # whoever starts it says of what
+    assert flow.validate_parameters(deployment["parameters"] | needed)["recipe"].name == "viska"
     assert deployment["work_pool"]["name"] == ("cuda" if "gpu" in deployment["tags"] else "cpu")
 
 
-def test_no_gpu_deployment_runs_twice_at_once() -> None:
-    assert all(each["concurrency_limit"]["limit"] == 1 for each in DEPLOYMENTS if "gpu" in each["tags"])
+def test_gpu_work_has_deployments_on_the_cuda_pool_and_everybody_else_sends_it_there() -> None:
+    assert [told(each) for each in DEPLOYMENTS] == ["retrain/cpu", "prepare/cpu", "train/cuda", "score/cuda", "release/cpu"]
+    sends = {told(each): each["work_pool"]["job_variables"]["env"]["VISKA_GPU"] for each in DEPLOYMENTS}
+    assert sends == {"retrain/cpu": "cuda", "prepare/cpu": "cuda", "train/cuda": "", "score/cuda": "", "release/cpu": "cuda"}
+
+
+def test_nothing_that_publishes_or_needs_a_gpu_runs_twice_at_once() -> None:
+    limits = {told(each): each.get("concurrency_limit", {}).get("limit") for each in DEPLOYMENTS}
+    assert limits == {"retrain/cpu": 1, "prepare/cpu": None, "train/cuda": 1, "score/cuda": 1, "release/cpu": 1}
+
+
+def test_runs_tell_that_they_are_alive() -> None:
+    beats = {each["work_pool"]["job_variables"]["env"]["PREFECT_FLOWS_HEARTBEAT_FREQUENCY"] for each in DEPLOYMENTS}
+    assert beats == {"30"} and "heartbeat_frequency" in Settings.model_fields["flows"].annotation.model_fields  # type: ignore[union-attr]
 
 
 def test_a_wrong_parameter_is_refused_with_its_path() -> None:

@@ -7,7 +7,8 @@
     ├── AudioError       one recording cannot be used; caught per clip, and kept as a quarantine reason
     ├── ModelError       a model lacks a file, a token or a size that this corpus needs
     ├── TrainingError    a training cannot go on: a loss that is not a number, loss and WER that disagree
-    └── ReleaseError     a page is incomplete or would be refused where it is going
+    ├── ReleaseError     a page is incomplete or would be refused where it is going
+    └── RunError         a run that this one waited for did not end well
 
 A message says which object, what is wrong, what was got and expected, and what to do.
 """
@@ -43,3 +44,7 @@ class TrainingError(ViskaError):
 
 class ReleaseError(ViskaError):
     """A page is incomplete or would be refused where it is going."""
+
+
+class RunError(ViskaError):
+    """A run that this one waited for did not end well."""

@@ -96,7 +96,7 @@ def first(refused: tuple[Path, State[Any]], tmp_path_factory: pytest.TempPathFac
     """A store with a release; copied by the tests that add to it."""
     root = tmp_path_factory.mktemp("first") / "store"
     shutil.copytree(refused[0], root, symlinks=True)
-    assert run(told(root, gate=WINS)).name == "Completed"
+    assert run(told(root, gate=WINS)).name == "Released"
     assert policy.made == dict.fromkeys(("verdict", "page", "staged", "published", "models", "space", "spaces"), 1)
     return root
 
@@ -120,7 +120,7 @@ def test_a_refused_challenger_that_comes_again_costs_nothing_and_is_written_down
     refused: tuple[Path, State[Any]], tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(refused[0], tmp_path / "store", symlinks=True))
-    assert run(told(root)).name == "Rejected" and not policy.made and events(root) == [("rejection", 0)]
+    assert run(told(root)).name == "NothingNew" and not policy.made and events(root) == [("rejection", 0)]
 
 
 def test_the_verdict_stands_at_the_head_of_the_report(first: Path) -> None:
@@ -142,17 +142,17 @@ def test_a_release_has_a_version_a_card_and_what_it_was_made_of(first: Path) -> 
 
 def test_the_next_model_meets_the_published_one_and_both_stay(store: Path) -> None:
     state = run(told(store, other=True, gate=WINS))
-    assert state.name == "Completed" and not policy.made["predictions"], "what the champion hears is known"
+    assert state.name == "Released" and not policy.made["predictions"], "what the champion hears is known"
     page = store / "models" / NAME
     assert (page / "v2").resolve() == (page / "latest").resolve() != (page / "v1").resolve()
     card = (page / "latest" / "README.md").read_text()
     assert "Release v2. Wins against v1." in card and "| **v2** |" in card and "| v1 |" in card
-    assert run(told(store, other=True, gate=WINS)).name == "Completed" and not policy.made
+    assert run(told(store, other=True, gate=WINS)).name == "NothingNew" and not policy.made
     assert events(store)[1:] == [("release", 1), ("release", 2)]
 
 
 def test_a_page_that_changes_is_a_release_of_the_same_model_which_meets_whom_that_has_beaten(store: Path) -> None:
-    assert run(told(store, gate=WINS, licence="mit")).name == "Completed"
+    assert run(told(store, gate=WINS, licence="mit")).name == "Released"
     assert policy.made == dict.fromkeys(("page", "staged", "published", "models"), 1) and policy.cached["verdict"] == 1
     card = (store / "models" / NAME / "latest" / "README.md").read_text()
     assert "license: mit" in card and "Release v2. Wins against the model it started from." in card and events(store)[-1] == ("release", 2)
@@ -174,8 +174,8 @@ def test_who_goes_back_is_not_overruled_by_the_next_run(store: Path) -> None:
     state = run(told(store, other=True, gate=WINS))
     assert state.name == "Rejected" and "it is v2, from which somebody went back to v1" in str(state.message)
     assert "bad on phones" in str(state.message) and (page / "latest").resolve() == (page / "v1").resolve()
-    assert run(told(store, gate=WINS)).name == "Completed" and not policy.made, "v1 is there"
-    assert run(told(store, other=True, gate=WINS, anyway=True)).name == "Completed"
+    assert run(told(store, gate=WINS)).name == "NothingNew" and not policy.made, "v1 is there"
+    assert run(told(store, other=True, gate=WINS, anyway=True)).name == "Released"
     assert [each for each in events(store) if each[0] != "rejection"] == [("release", 1), ("release", 2), ("rollback", 1), ("release", 3)]
     assert "back to v1" in (page / "latest" / "README.md").read_text()
 
@@ -187,7 +187,7 @@ def test_a_run_without_a_deployment_ends_and_waits_for_a_person(store: Path, cap
     key = str(state.message).split("viska approve ")[1].split()[0]
     assert main(["approve", key, "--store", str(store), "--comment", "listened to ten clips"]) == 0
     assert main(["reject", key, "--store", str(store)]) == 2 and "somebody said approve" in capsys.readouterr().err
-    assert run(recipe).name == "Completed"
+    assert run(recipe).name == "Released"
     card = (store / "models" / NAME / "latest" / "README.md").read_text()
     assert "Approved by a person: listened to ten clips." in card and read_events(Store(str(store)), NAME)[-1].approval["comment"]
 
@@ -217,12 +217,12 @@ def test_who_went_back_and_forward_again_is_not_held_to_the_first(store: Path) -
     rollback(told(store), 1)
     rollback(told(store), 2, "it was the microphone")
     assert run(told(store, gate=WINS)).name == "Rejected", "now the first one is taken back"
-    assert run(told(store, other=True, gate=WINS)).name == "Completed" and not policy.made
+    assert run(told(store, other=True, gate=WINS)).name == "NothingNew" and not policy.made
 
 
 def test_a_model_may_be_published_in_a_folder(store: Path, tmp_path: Path) -> None:
     wish = {"name": "whisper-out", "to": f"file://{tmp_path / 'out'}", "gate": WINS}
-    assert run(told(store, **wish)).name == "Completed" and run(told(store, other=True, **wish)).name == "Completed"
+    assert run(told(store, **wish)).name == "Released" and run(told(store, other=True, **wish)).name == "Released"
     folder = tmp_path / "out"
     assert (folder / "latest").resolve() == (folder / "v2").resolve() and (folder / "v1" / "model.safetensors").is_file()
     rollback(told(store, **wish), 1)
@@ -275,7 +275,7 @@ def test_a_model_goes_to_the_hub_with_a_space_and_the_token_goes_nowhere_else(st
     recipe = told(store, gate=WINS, to=f"hf://team/{NAME}")
     fault = hub.fail(f"POST .*{NAME}/commit/", "503", times=6)  # more than a call is tried: then the step is
     state = run(recipe)
-    assert state.name == "Completed", state.message
+    assert state.name == "Released", state.message
     model, demo, _ = state.result()
     assert (model, demo) == (f"{hub.url}/team/{NAME}", f"{hub.url}/spaces/team/{NAME}")
     there, files = hub.repositories[f"team/{NAME}"], hub.files(f"team/{NAME}", "v2")
@@ -283,7 +283,7 @@ def test_a_model_goes_to_the_hub_with_a_space_and_the_token_goes_nowhere_else(st
     assert fault.times == 0 and len(hub.history(f"team/{NAME}")) == 2, "one commit on main, behind the first of the repository"
     assert hub.files(f"team/{NAME}", "candidate") == files == hub.files(f"team/{NAME}")
     assert f'model="team/{NAME}", revision="v2"' in files["README.md"].decode()
-    assert run(recipe).name == "Completed" and not policy.made, "it is there"
+    assert run(recipe).name == "NothingNew" and not policy.made, "it is there"
     with get_client(sync_client=True) as client:
         said = [*client.read_logs(), *client.read_artifacts(), *client.read_flow_runs(), *client.read_task_runs()]
     assert len(said) > 50 and CANARY not in "".join(each.model_dump_json() for each in said)
@@ -306,11 +306,11 @@ def test_the_newest_checkpoint_of_a_training_is_copied_to_a_branch(store: Path, 
 
 def test_a_run_that_was_killed_between_publishing_and_writing_it_down_blocks_nobody(store: Path, hub: WritableHub) -> None:
     wish = {"gate": WINS, "to": f"hf://team/{NAME}"}
-    assert run(told(store, **wish)).name == "Completed"
+    assert run(told(store, **wish)).name == "Released"
     (store / "releases" / NAME / "00000003.json").unlink()
-    assert run(told(store, **wish)).name == "Completed" and len(hub.history(f"team/{NAME}")) == 2, "it was there, as v2"
+    assert run(told(store, **wish)).name == "Released" and len(hub.history(f"team/{NAME}")) == 2, "it was there, as v2"
     (store / "releases" / NAME / "00000003.json").unlink()
-    assert run(told(store, other=True, **wish)).name == "Completed", "another model comes instead"
+    assert run(told(store, other=True, **wish)).name == "Released", "another model comes instead"
     assert events(store)[-1] == ("release", 3) and hub.files(f"team/{NAME}", "v3") == hub.files(f"team/{NAME}")
     assert hub.files(f"team/{NAME}", "v2") != hub.files(f"team/{NAME}", "v3")
 
@@ -373,7 +373,7 @@ def test_a_run_of_a_deployment_is_suspended_until_somebody_answers_and_goes_on_f
         assert schema["properties"]["decision"]["enum"] == ["approve", "reject"] and schema["required"] == ["decision"]
         client.resume_flow_run(run.id, run_input={"decision": "approve", "comment": "sounds right"})
     state = run.attempt()
-    assert state is not None and state.name == "Completed"
+    assert state is not None and state.name == "Released"
     assert "Approved by a person: sounds right." in (root / "models" / NAME / "latest" / "README.md").read_text()
     (approval,) = (root / "approvals").iterdir()
     assert json.loads(approval.read_text())["decision"] == "approve"

@@ -1,0 +1,123 @@
+"""Dispatch: send a flow to the machines with a GPU, and wait for it without losing it.
+
+The run that waits may die: its retry finds the run it had sent, by an idempotency key of what is wanted and the number of the attempt. The
+run that was sent may die: it gets a successor, which goes on from the last checkpoint. Two runs that want the same share one.
+"""
+
+import inspect
+import itertools
+import logging
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+
+import httpx
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
+from prefect.client.schemas.objects import FlowRun
+from prefect.deployments import run_deployment
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+
+from tasks.contracts.errors import RecipeError, RunError
+from tasks.contracts.recipe import Recipe
+from tasks.contracts.values import fingerprint
+from tasks.policy import made_elsewhere, store_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+GPU = "VISKA_GPU"  # environment variable: the name of the deployments on machines with a GPU; empty: this machine does such work itself
+POLL = 5.0  # seconds between looks at a run
+CRASHES = 3  # in a row, each within BRIEF of its start, and no successor follows: it would crash too
+BRIEF = 600.0  # seconds; a run that lasted longer has come further, so a machine may be taken away any number of times
+
+log = logging.getLogger(__name__)
+
+
+def on_gpu(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a flow here; or, if VISKA_GPU names a deployment of it, there, and find here what it has made.
+
+    Args:
+        flow: what is to be run. All that it makes is made by steps.
+        recipe: its first argument.
+        *args: the further ones, JSON values.
+        **kwargs: more of these, by name.
+
+    Raises:
+        RunError: if the run there failed, was cancelled, or crashed again and again.
+        RecipeError: if there is no such deployment.
+    """
+    if not (name := os.environ.get(GPU)):
+        return flow(recipe, *args, **kwargs)
+    there = recipe.model_copy(update={"store": store_of(recipe)})
+    told = inspect.signature(flow.fn).bind(recipe, *args, **kwargs).arguments | {"recipe": there.model_dump(mode="json")}
+    wanted = fingerprint([flow.name, told | {"recipe": there.up_to_the_report(), "store": there.store}])
+    with made_elsewhere(partial(_send, f"{flow.name}/{name}", wanted, told)):
+        return flow.fn(recipe, *args, **kwargs)
+
+
+def _send(deployment: str, wanted: str, parameters: dict[str, Any]) -> None:
+    """Return when a run of the deployment with this wish has completed: one that is under way already, or a new one."""
+    crashes = 0
+    for attempt in itertools.count():
+        run, is_new = _open(deployment, f"{wanted}:{attempt}", parameters)
+        if not is_new and run.state and run.state.is_final():
+            continue  # it ended before this run came, and what is wanted is not there
+        log.info("%s the run %s of %s", "sent" if is_new else "found, and waiting for,", run.name, deployment)
+        run = _wait(run)
+        assert run.state is not None
+        if run.state.is_completed():
+            return
+        crashes = crashes + 1 if run.total_run_time.total_seconds() < BRIEF else 1
+        told = f"the run {run.name} of {deployment} ended as {run.state.name}: {run.state.message or 'without a word'}"
+        if not run.state.is_crashed() or crashes >= CRASHES:
+            raise RunError(f"{told}; look at its log, and run this one again: what is done is found")
+        log.warning("%s; another one goes on from the last checkpoint", told)
+
+
+def _open(deployment: str, key: str, parameters: dict[str, Any]) -> tuple[FlowRun, bool]:
+    """Return the run with this idempotency key, and whether it is new."""
+    wish = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+    if runs := _patiently(lambda client: client.read_flow_runs(flow_run_filter=wish)):
+        return runs[0], False
+    _patiently(lambda client: _look_for_workers(client, deployment))
+    sent = _patiently(lambda _: run_deployment(deployment, parameters=parameters, idempotency_key=key, timeout=0))
+    return cast(FlowRun, sent), True  # no coroutine in a thread without a loop
+
+
+def _wait(run: FlowRun) -> FlowRun:
+    """Return the run when it has ended."""
+    while not (run.state and run.state.is_final()):
+        time.sleep(POLL)
+        run = _patiently(lambda client, id=run.id: client.read_flow_run(id))  # type: ignore[misc]  # bound now
+    return run
+
+
+def _look_for_workers(client: SyncPrefectClient, deployment: str) -> None:
+    try:
+        pool = client.read_deployment_by_name(deployment).work_pool_name
+    except ObjectNotFound as error:
+        told = f"{GPU}: there is no deployment {deployment!r}; register it with `prefect deploy --all`"
+        raise RecipeError(f"{told}, or leave {GPU} empty to do the work here") from error
+    status = client.read_work_pool(pool).status if pool else None
+    if status and status.value != "READY":
+        log.warning("no worker is online in pool %s; waiting for one: prefect worker start --pool %s --limit 1", pool, pool)
+
+
+def _patiently(ask: Callable[[SyncPrefectClient], R]) -> R:
+    """Return the answer of Prefect's server, however long it is away: whoever waits for hours must not fail because it restarts."""
+    while True:
+        try:
+            with get_client(sync_client=True) as client:
+                return ask(client)
+        except httpx.TransportError as error:
+            why = repr(error)
+        except PrefectHTTPStatusError as error:
+            if error.response.status_code < 500:
+                raise
+            why = str(error.response.status_code)
+        log.warning("Prefect's server does not answer (%s); asking again", why)
+        time.sleep(POLL)
