@@ -1,13 +1,14 @@
 # make demo    set up, and train a small Swedish recogniser from nothing (three to four minutes after the installation)
 # make test    set up, and run linters and tests
 # make slow-test   the tests that `make test` leaves out: half a minute or more each
+# make stack-test  PostgreSQL, a server and workers for real, killed, restarted and cut off (about a quarter of an hour; Linux)
 # make kill-test   kill trainings a hundred times on each kind of store (about a quarter of an hour)
 PYTHON ?= $(firstword $(foreach each,python3.14 python3.13 python3.12 python3.11 python3,$(shell $(each) -c \
 	'import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] < (3, 15) else None' 2>/dev/null | grep /)))
 STORE ?= $(CURDIR)/store
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps
 
-.PHONY: demo setup test slow-test kill-test lint format flows requirements clean
+.PHONY: demo setup test slow-test stack-test kill-test lint format flows requirements clean
 
 demo: .venv/runtime
 	VISKA_STORE=$(STORE) .venv/bin/viska retrain --recipe deployments/recipes/demo.yaml
@@ -20,17 +21,20 @@ test: .venv/dev
 slow-test: .venv/dev
 	.venv/bin/python -m pytest -m slow
 
+stack-test: .venv/dev
+	.venv/bin/python -m pytest -m stack
+
 kill-test: .venv/dev
 	.venv/bin/python benchmarks/kill_train.py
 
 lint: .venv/dev
-	.venv/bin/ruff check flows tasks tests benchmarks docs
-	.venv/bin/ruff format --check flows tasks tests benchmarks docs
+	.venv/bin/ruff check flows tasks tests benchmarks docs docker deployments
+	.venv/bin/ruff format --check flows tasks tests benchmarks docs docker deployments
 	.venv/bin/mypy
 
 format: .venv/dev
-	.venv/bin/ruff check --fix flows tasks tests benchmarks docs
-	.venv/bin/ruff format flows tasks tests benchmarks docs
+	.venv/bin/ruff check --fix flows tasks tests benchmarks docs docker deployments
+	.venv/bin/ruff format flows tasks tests benchmarks docs docker deployments
 
 # --no-deps: the files list everything, with hashes; pip need not look for more.
 .venv/runtime: requirements.txt pyproject.toml

@@ -5,6 +5,8 @@
     viska audit                                   labels that are probably wrong, on a page to judge them
     viska compare RUN RUN...                      runs side by side, with the interval of each difference, as a page
     viska approve | reject KEY                    say whether a model that waits for a person is published
+    viska deploy                                  register a recipe on the server: by schedule, by events, from the UI
+    viska arrived NAME                            start the deployed recipe of this name: there are new recordings
     viska rollback VERSION                        make an older release the current one again
     viska prune                                   list what no data set needs, or remove it
     viska transcribe MODEL FILE...                print the words of recordings
@@ -20,6 +22,7 @@ import sys
 from flows import commands
 from flows.flags import add_recipe
 from tasks.contracts.errors import ViskaError
+from tasks.contracts.secrets import redact
 
 FLOWS = {
     "prepare": "corpus to sealed shards of log-Mel features",
@@ -54,13 +57,13 @@ def main(arguments: list[str] | None = None) -> int:
         code: int = options.run(options)
         return code
     except ViskaError as error:
-        print(f"viska: {error}", file=sys.stderr)
+        print(f"viska: {redact(str(error))}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # of `viska plan | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ConnectionError as error:  # tried again already; where in the code it gave up helps nobody
-        print(f"viska: {error}", file=sys.stderr)
+        print(f"viska: {redact(str(error))}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("viska: interrupted; run the same command again to go on from here", file=sys.stderr)
@@ -121,6 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("version", type=int, metavar="VERSION", help="number of the release, such as 3")
     command.add_argument("--comment", default="", metavar="WHY", help="for the log, and for the next card")
     command.set_defaults(run=commands.rollback)
+    words = "register a recipe on the server that PREFECT_API_URL names, to run by schedule, by events and from the UI"
+    command = subparsers.add_parser("deploy", help=words, description=f"viska deploy: {words}.", argument_default=argparse.SUPPRESS,
+                                    usage="viska deploy [--recipe FILE] [--cron CRON] [--timezone NAME] [--pool NAME]")  # fmt: skip
+    add_recipe(command)
+    command.add_argument("--cron", default="", metavar="CRON", help="when it runs by itself, such as '0 3 * * 0'; default: it does not")
+    command.add_argument("--timezone", default="UTC", metavar="NAME", help="of the cron, such as Europe/Stockholm; default UTC")
+    command.add_argument("--pool", default="cpu", metavar="NAME", help="work pool that runs it; default cpu. GPU legs go to cuda anyway")
+    command.set_defaults(run=commands.deploy)
+    command = subparsers.add_parser("arrived", help="tell the server of new recordings: the recipe that was deployed for them runs")
+    command.add_argument("name", metavar="NAME", help="of the recipe")
+    command.set_defaults(run=commands.arrived)
     for decision in ("approve", "reject"):
         command = subparsers.add_parser(decision, help=f"{decision} a release that waits for a person")
         command.add_argument("question", metavar="KEY", help="of the question, as the run has said it")

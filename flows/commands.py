@@ -69,6 +69,23 @@ def answer(options: argparse.Namespace) -> int:
     return 0
 
 
+def deploy(options: argparse.Namespace) -> int:
+    """Register the recipe on the server, and say how it is started."""
+    recipe = told(options)
+    from flows.deploy import deploy  # here: as above
+
+    print("\n".join(deploy(recipe, options.cron, options.timezone, options.pool)))
+    return 0
+
+
+def arrived(options: argparse.Namespace) -> int:
+    """Tell the server that there are new recordings."""
+    from flows.deploy import arrived  # here: as above
+
+    print(arrived(options.name))
+    return 0
+
+
 def transcribe(options: argparse.Namespace) -> int:
     from tasks.contracts.errors import AudioError
     from tasks.model.transcribe import open_model, transcribe  # here: torch takes seconds to import

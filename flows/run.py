@@ -27,7 +27,8 @@ def run_flow(name: str, recipe: Recipe, **options: bool | str | int) -> tuple[st
         need_server(recipe.prepare.dask)
     if server:
         server.start()
-        os.environ["PREFECT_API_URL"] = server.url  # before Prefect is imported, which reads it then
+        # Before Prefect is imported, which reads them then.
+        os.environ |= {"PREFECT_API_URL": server.url, "PREFECT_API_AUTH_STRING": server.password}
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 

@@ -16,17 +16,20 @@ import tomllib
 import urllib.error
 import urllib.request
 from pathlib import Path
+from secrets import token_urlsafe
 
 START_SECONDS = 120.0  # on a busy machine
 
 
 class Server:
-    """Prefect's API on a free port of this machine; `start` does not wait."""
+    """Prefect's API on a free port of this machine, for who knows `password`; `start` does not wait."""
 
     def __init__(self) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.url = f"http://127.0.0.1:{free.getsockname()[1]}/api"
+        # Without one, other users of this machine may ask it anything, and so may any page in a browser here: it answers every origin.
+        self.password = f"viska:{token_urlsafe(32)}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -34,7 +37,9 @@ class Server:
         command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1",
                    "--port", self.url.rsplit(":", 1)[1].split("/")[0], "--log-level", "error", "--lifespan", "on"]  # fmt: skip
         # As Prefect's own temporary server: no pages, and it may stop without having served its last subscriber.
-        ours = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
+        ours = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1",
+                "PREFECT_SERVER_API_AUTH_STRING": self.password,
+                "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.url.removesuffix("/api")}  # fmt: skip
         self._process = subprocess.Popen(command, env=os.environ | ours, process_group=0)
         atexit.register(self.stop)
         # A closed terminal, and whoever ends this process, must not leave it behind either.

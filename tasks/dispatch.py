@@ -55,15 +55,15 @@ def on_gpu(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args,
     there = recipe.model_copy(update={"store": store_of(recipe)})
     told = inspect.signature(flow.fn).bind(recipe, *args, **kwargs).arguments | {"recipe": there.model_dump(mode="json")}
     wanted = fingerprint([flow.name, told | {"recipe": there.up_to_the_report(), "store": there.store}])
-    with made_elsewhere(partial(_send, f"{flow.name}/{name}", wanted, told)):
+    with made_elsewhere(partial(_send, f"{flow.name}/{name}", wanted, told, f"{flow.name}-{recipe.name}")):
         return flow.fn(recipe, *args, **kwargs)
 
 
-def _send(deployment: str, wanted: str, parameters: dict[str, Any]) -> None:
+def _send(deployment: str, wanted: str, parameters: dict[str, Any], title: str) -> None:
     """Return when a run of the deployment with this wish has completed: one that is under way already, or a new one."""
     crashes = 0
     for attempt in itertools.count():
-        run, is_new = _open(deployment, f"{wanted}:{attempt}", parameters)
+        run, is_new = _open(deployment, f"{wanted}:{attempt}", parameters, title)
         if not is_new and run.state and run.state.is_final():
             continue  # it ended before this run came, and what is wanted is not there
         log.info("%s the run %s of %s", "sent" if is_new else "found, and waiting for,", run.name, deployment)
@@ -78,13 +78,14 @@ def _send(deployment: str, wanted: str, parameters: dict[str, Any]) -> None:
         log.warning("%s; another one goes on from the last checkpoint", told)
 
 
-def _open(deployment: str, key: str, parameters: dict[str, Any]) -> tuple[FlowRun, bool]:
+def _open(deployment: str, key: str, parameters: dict[str, Any], title: str) -> tuple[FlowRun, bool]:
     """Return the run with this idempotency key, and whether it is new."""
     wish = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
     if runs := _patiently(lambda client: client.read_flow_runs(flow_run_filter=wish)):
         return runs[0], False
     _patiently(lambda client: _look_for_workers(client, deployment))
-    sent = _patiently(lambda _: run_deployment(deployment, parameters=parameters, idempotency_key=key, timeout=0))
+    told: dict[str, Any] = {"parameters": parameters, "flow_run_name": title, "idempotency_key": key}
+    sent = _patiently(lambda _: run_deployment(deployment, timeout=0, **told))
     return cast(FlowRun, sent), True  # no coroutine in a thread without a loop
 
 

@@ -39,6 +39,7 @@ from tasks.contracts.errors import RecipeError, StoreError, ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, fingerprint, plain
 from tasks.model.signals import Stopped
+from tasks.redact import install
 from tasks.store.artifacts import Draft, find, load
 from tasks.store.objects import Store
 
@@ -52,6 +53,8 @@ PATIENCE = 30  # seconds in which a Dask cluster must show a worker
 made: Counter[str] = Counter()  # steps this run did, by kind, in whichever process; for the closing words of the command line
 cached: Counter[str] = Counter()  # steps it found done
 _elsewhere: ContextVar[Callable[[], None] | None] = ContextVar("elsewhere", default=None)  # has missing steps made on another machine
+
+install()  # here for the reason below: whoever runs a step has imported this file
 
 # The lines of plain modules reach the log of the run they belong to. Here, because a Dask worker imports this file, and no flow.
 _lines = APILogHandler()

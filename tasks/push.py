@@ -10,6 +10,7 @@ from prefect.client.schemas import State
 
 from tasks.contracts.errors import ReleaseError
 from tasks.contracts.release import Release
+from tasks.contracts.secrets import remember
 from tasks.contracts.values import HISTORY, Artifact
 from tasks.hub.card import Publication, write_card
 from tasks.hub.page import Placed, place
@@ -114,7 +115,7 @@ def token_of(release: Release) -> str | None:
     if not release.token:
         return None
     try:
-        return str(Secret.load(release.token).get())  # type: ignore[union-attr]  # it is no coroutine here
+        return remember(str(Secret.load(release.token).get()))  # type: ignore[union-attr]  # it is no coroutine here
     except ValueError as error:
         raise ReleaseError(f"release.token: there is no Prefect Secret {release.token!r}; make it in the UI, under Blocks") from error
 

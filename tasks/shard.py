@@ -41,7 +41,7 @@ INDEX = pa.schema(
 CONTENT = ("id", "split", "text", "speaker", "recording", "language", "weight")  # what of a clip decides a training
 SETTINGS = ("version", "n_mels", "window", "dtype")  # of a shard
 ROWS = 2**14  # of a table as Python values at once
-FORMULA = ("=", "+", "-", "@", "\t")  # a spreadsheet would compute what begins so
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what begins so
 
 
 @step("dataset", version=4)

@@ -13,6 +13,7 @@ from tasks.contracts.corpora import Corpus, EspeakCorpus
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.languages import EVERYWHERE, LANGUAGES, about, code_of
 from tasks.contracts.release import REPOSITORY, Release
+from tasks.contracts.secrets import redact
 from tasks.contracts.section import SECRET, Address, Section
 from tasks.scoring.normalise import OWN_LANGUAGE
 
@@ -48,6 +49,7 @@ class Splits(Section):
     may_miss: float = Field(0.0, ge=0, le=0.5)
     """Share of the frozen test that may be gone or changed, as when people withdraw recordings; scores are then of the rest"""
     seed: int = Field(0, ge=0)
+    """Which clips go where, and which are drawn"""
 
 
 class Leaks(Section):
@@ -115,9 +117,13 @@ class Scratch(Section, title="From nothing"):
     width: int = Field(128, ge=16, le=2048, multiple_of=8)
     """d_model"""
     encoder_layers: int = Field(2, ge=1, le=32)
+    """Layers that listen"""
     decoder_layers: int = Field(1, ge=1, le=32)
+    """Layers that write"""
     heads: int = Field(4, ge=1, le=32)
+    """Attention heads a layer; the width is a multiple"""
     n_mels: Literal[80, 128] = 80
+    """Bins of the log-Mel features: 80, or 128 as large-v3"""
     window: int = Field(3, ge=1, le=30)
     """Seconds of sound the model hears at once"""
     vocabulary: int = Field(400, ge=257, le=50_257)
@@ -125,6 +131,7 @@ class Scratch(Section, title="From nothing"):
     max_tokens: int = Field(64, ge=16, le=448)
     """Longest label, with its prefix and its end"""
     dropout: float = Field(0.0, ge=0, le=0.5)
+    """Share of activations that are left out at each step"""
 
     @model_validator(mode="after")
     def _heads_divide_width(self) -> "Scratch":
@@ -211,6 +218,7 @@ class Lora(Section, title="LoRA"):
     alpha: float = Field(0.0, ge=0, le=1024)
     """Scale of what they add, over their rank; 0: twice the rank"""
     dropout: float = Field(0.0, ge=0, le=0.5)
+    """Share of the small matrices' inputs that are left out"""
     layers: Literal["attention", "all"] = "attention"
     """Beside which matrices: queries and values of every attention, or all matrices of every layer"""
 
@@ -242,9 +250,11 @@ class Training(Section):
     schedule: Literal["linear", "cosine", "constant"] = "linear"
     """What the learning rate does after the warm-up"""
     weight_decay: float = Field(0.01, ge=0, le=1)
+    """Of AdamW"""
     clip_norm: float = Field(1.0, gt=0, le=1000)
     """Gradients longer than this are shortened to it"""
     freeze_encoder: bool = False
+    """Train what writes, and leave what listens as it is"""
     freeze_layers: int = Field(0, ge=0, le=64)
     """Lowest encoder layers, with the convolutions, that stay as they are"""
     lora: Lora = Lora()
@@ -268,6 +278,7 @@ class Training(Section):
     extend: str = Field("", pattern=r"^([0-9a-f]{24})?$")
     """Key of a training of this store, as `viska train` prints it, to go on with for more steps; all else must be as it was"""
     seed: int = Field(0, ge=0)
+    """Decides the order of the clips, new weights, and everything random"""
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "Training":
@@ -331,6 +342,7 @@ class Scoring(Section):
     resamples: int = Field(1000, ge=100, le=100_000)
     """Draws of the bootstrap behind the intervals"""
     seed: int = Field(0, ge=0)
+    """Of the bootstrap's draws"""
 
 
 class Recipe(Section):
@@ -458,7 +470,7 @@ def _line(error: Any) -> str:
     if len(place) > 1 and place[1] in KINDS.get(place[0], ()):
         del place[1]  # pydantic names the kind of a section as if it were a field
     path = ".".join(place) or "recipe"
-    got = "" if isinstance(error["input"], dict) or SECRET.search(repr(error["input"])) else f"got {error['input']!r}; "
+    got = "" if isinstance(error["input"], dict) or SECRET.search(repr(error["input"])) else f"got {redact(repr(error['input']))}; "
     says: str = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         says = "there is no such setting"

@@ -1,0 +1,151 @@
+"""Up: a Prefect server and two workers on this machine, without containers. `make up` and `make down`.
+
+    python deployments/up.py [--port 4200]   start what does not run, register, and say where the UI is; may be repeated
+    python deployments/up.py --down          stop exactly these
+
+All lies in ~/.viska/prefect (or VISKA_UP): the database, logs, and `environment` with the password, for `source`. A process holds a lock
+on its own .pid file, so a number that the system has given to another process is never taken for ours.
+"""
+
+import argparse
+import fcntl
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+HERE = Path(__file__).parent
+WAIT = 120.0  # seconds for the server to come up; the first start makes its tables
+GRACE = 60.0  # seconds for a process to stop: a training saves its checkpoint
+SERVER = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--log-level", "warning", "--port")
+WORKER = ("-m", "prefect", "worker", "start", "--type", "process", "--pool")
+
+
+def up(home: Path, port: int) -> int:
+    """Start server and workers, register, and say what to do next; the exit code is 1 if something does not start."""
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    told = _environment(home, port)
+    environment = os.environ | told | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
+    if not _alive(home / "server.pid"):
+        if _is_taken(port := int(told["PREFECT_UI_URL"].rpartition(":")[2])):
+            return _fail(f"port {port} of this machine is taken; choose another one: make up PORT={port + 1}")
+        _start(home, "server", [*SERVER, str(port)], environment | _of_server(told))
+    if not _answers(told["PREFECT_API_URL"], home / "server.pid"):
+        return _fail(f"the server does not answer; see {home / 'server.log'}")
+    if subprocess.run([sys.executable, str(HERE / "register.py")], env=environment, check=False).returncode:
+        return _fail("server runs, workers do not; put right what is said above, and repeat")
+    # One run per GPU. Without a GPU this machine does such work on its CPU.
+    for pool, limit in (("cpu", "4"), ("cuda", "1")):
+        if not _alive(home / f"{pool}.pid"):
+            _start(home, pool, [*WORKER, pool, "--limit", limit], environment)
+    print(f"\nThe UI is at {told['PREFECT_UI_URL']}; user and password are in {home / 'environment'}. Logs are beside it.")
+    print(f"Next: source {home / 'environment'} && viska deploy --recipe deployments/recipes/demo.yaml. To stop: make down")
+    return 0
+
+
+def down(home: Path) -> int:
+    """Stop workers and server, and wait for it; what they were doing goes on after the next start."""
+    for name in ("cuda", "cpu", "server"):
+        if pid := _alive(home / f"{name}.pid"):
+            os.kill(pid, signal.SIGTERM)
+    until = time.monotonic() + GRACE
+    for name in ("cuda", "cpu", "server"):
+        while (pid := _alive(home / f"{name}.pid")) and time.monotonic() < until:
+            time.sleep(0.2)
+        if pid:
+            os.kill(pid, signal.SIGKILL)
+        (home / f"{name}.pid").unlink(missing_ok=True)
+    print("stopped")
+    return 0
+
+
+def _environment(home: Path, port: int) -> dict[str, str]:
+    """Return what clients need, from the file that says so; it is made with a new password if there is none."""
+    file = home / "environment"
+    known = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text().split("\n") if line) if file.exists() else {}
+    if not known or not _alive(home / "server.pid"):
+        known = {
+            "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+            "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
+            "PREFECT_API_AUTH_STRING": known.get("PREFECT_API_AUTH_STRING", f"viska:{secrets.token_urlsafe(24)}"),
+        }
+        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
+            written.write("".join(f"export {name}={value}\n" for name, value in known.items()))
+    return known
+
+
+def _of_server(told: dict[str, str]) -> dict[str, str]:
+    """Return the settings of a server that only this machine reaches, and only with the password."""
+    return {
+        "PREFECT_SERVER_API_AUTH_STRING": told["PREFECT_API_AUTH_STRING"],
+        "PREFECT_SERVER_UI_API_URL": told["PREFECT_API_URL"],  # else the pages ask at 4200, whatever the port is
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{told['PREFECT_UI_URL']},{told['PREFECT_UI_URL'].replace('127.0.0.1', 'localhost')}",
+        "PREFECT__SERVER_FINAL": "1",
+    }
+
+
+def _start(home: Path, name: str, arguments: list[str], environment: dict[str, str]) -> None:
+    """Start a process that survives this shell. It inherits the lock on its .pid file, and loses it when it ends."""
+    with open(home / f"{name}.pid", "w") as pid, open(home / f"{name}.log", "ab") as log:
+        fcntl.flock(pid, fcntl.LOCK_EX)
+        started = subprocess.Popen([sys.executable, *arguments], env=environment, cwd=home, stdin=subprocess.DEVNULL, stdout=log,
+                                   stderr=log, start_new_session=True, pass_fds=[pid.fileno()])  # fmt: skip
+        pid.write(str(started.pid))
+
+
+def _alive(file: Path) -> int:
+    """Return the number of the process that holds the lock on this file; 0 if none does."""
+    if not file.exists():
+        return 0
+    with open(file) as pid:
+        try:
+            fcntl.flock(pid, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return int(pid.read())
+    return 0
+
+
+def _answers(url: str, pid: Path) -> bool:
+    """Return whether the server answers, as soon as it does; no if it has ended, or takes too long."""
+    until = time.monotonic() + WAIT
+    while _alive(pid) and time.monotonic() < until:
+        try:
+            return httpx.get(f"{url}/health", timeout=5).is_success
+        except httpx.TransportError:
+            time.sleep(0.2)
+    return False
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _fail(words: str) -> int:
+    print(f"up: {words}", file=sys.stderr)
+    return 1
+
+
+def main() -> int:
+    """Start or stop, and return the exit code."""
+    parser = argparse.ArgumentParser(description="A Prefect server and two workers on this machine.")
+    parser.add_argument("--down", action="store_true", help="stop them")
+    parser.add_argument("--port", type=int, default=4200, help="of the UI; default 4200")
+    options = parser.parse_args()
+    home = Path(os.environ.get("VISKA_UP") or "~/.viska/prefect").expanduser().resolve()
+    return down(home) if options.down else up(home, options.port)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
