@@ -23,7 +23,7 @@ import httpx
 HERE = Path(__file__).parent
 WAIT = 120.0  # seconds for the server to come up; the first start makes its tables
 GRACE = 60.0  # seconds for a process to stop: a training saves its checkpoint
-SERVER = ("-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--log-level", "warning", "--port")
+SERVER = (str(HERE / "serve.py"),)
 WORKER = ("-m", "prefect", "worker", "start", "--type", "process", "--pool")
 
 
@@ -40,10 +40,9 @@ def up(home: Path, port: int) -> int:
         return _fail(f"the server does not answer; see {home / 'server.log'}")
     if subprocess.run([sys.executable, str(HERE / "register.py")], env=environment, check=False).returncode:
         return _fail("server runs, workers do not; put right what is said above, and repeat")
-    # One run per GPU. Without a GPU this machine does such work on its CPU.
-    for pool, limit in (("cpu", "4"), ("cuda", "1")):
+    for pool, limit in (("cpu", ()), ("cuda", ("--limit", "1"))):  # one run per GPU; without a GPU this machine does such work on its CPU
         if not _alive(home / f"{pool}.pid"):
-            _start(home, pool, [*WORKER, pool, "--limit", limit], environment)
+            _start(home, pool, [*WORKER, pool, *limit], environment)
     print(f"\nThe UI is at {told['PREFECT_UI_URL']}; user and password are in {home / 'environment'}. Logs are beside it.")
     print(f"Next: source {home / 'environment'} && viska deploy --recipe deployments/recipes/demo.yaml. To stop: make down")
     return 0

@@ -17,9 +17,11 @@ import httpx
 from prefect import Flow
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
-from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
+from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, TerminationSignal
+from prefect.states import Cancelling
 
 from tasks.contracts.errors import RecipeError, RunError
 from tasks.contracts.recipe import Recipe
@@ -90,10 +92,17 @@ def _open(deployment: str, key: str, parameters: dict[str, Any], title: str) -> 
 
 
 def _wait(run: FlowRun) -> FlowRun:
-    """Return the run when it has ended."""
-    while not (run.state and run.state.is_final()):
-        time.sleep(POLL)
-        run = _patiently(lambda client, id=run.id: client.read_flow_run(id))  # type: ignore[misc]  # bound now
+    """Return the run when it has ended. If this one is cancelled meanwhile, so is that: Prefect would do so half a minute later."""
+    try:
+        while not (run.state and run.state.is_final()):
+            time.sleep(POLL)
+            run = _patiently(lambda client, id=run.id: client.read_flow_run(id))  # type: ignore[misc]  # bound now
+    except TerminationSignal:
+        here = FlowRunContext.get()
+        with get_client(sync_client=True) as client:
+            if here and here.flow_run and client.read_flow_run(here.flow_run.id).state_type == StateType.CANCELLING:
+                client.set_flow_run_state(run.id, Cancelling())
+        raise
     return run
 
 

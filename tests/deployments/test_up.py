@@ -68,8 +68,8 @@ def test_a_machine_that_dies_is_noticed_and_another_one_goes_on(stack: "Stack") 
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    _wait(lambda: stack.state("slow") == "AwaitingRetry", 150)
-    assert time.monotonic() - began < 130, "90 s after the last sign of life, and what a busy server takes"
+    _wait(lambda: stack.state("slow") == "AwaitingRetry", 200)
+    assert time.monotonic() - began < 170, "90 s after the last sign of life and 30 more, and what a busy server takes"
     assert stack.up().returncode == 0  # another machine
     _wait(lambda: stack.state("slow") == "Released", 240)
     (run,) = stack.runs("retrain/slow")
@@ -81,14 +81,14 @@ def test_a_machine_that_dies_is_noticed_and_another_one_goes_on(stack: "Stack") 
     assert stack.state("asks") == "Suspended" and "Crashed" not in stack.states(stack.runs("retrain/asks")[0]), "whoever waits is not dead"
 
 
-def test_a_process_that_is_killed_goes_on_at_once_and_a_release_that_is_done_says_so(stack: "Stack") -> None:
+def test_a_process_that_is_killed_goes_on_and_a_release_that_is_done_says_so(stack: "Stack") -> None:
     stack.run("-m", "flows", "arrived", "slow")
     worker = int((stack.home / "cpu.pid").read_text())
     (engine, *_) = _wait(lambda: _children(worker), 60)
     _wait(lambda: stack.state("slow") == "Running", 60)
     os.kill(engine, signal.SIGKILL)
-    _wait(lambda: stack.state("slow") == "NothingNew", 120)
-    assert stack.runs("retrain/slow")[0]["run_count"] in (1, 2) and len(stack.runs("retrain/slow")) == 2
+    _wait(lambda: stack.state("slow") == "NothingNew", 180)
+    assert stack.runs("retrain/slow")[0]["run_count"] == 2 and len(stack.runs("retrain/slow")) == 2
 
 
 def test_down_leaves_nothing_behind_and_up_finds_everything_again(stack: "Stack") -> None:

@@ -15,8 +15,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -129,6 +129,7 @@ class Stack:
             "STORAGE_EMULATOR_HOST": self.gcs.url,
             "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false",  # else gcsfs waits a minute for gRPC, which no stand-in speaks
             "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),  # for flows of the tests themselves
         } | more  # fmt: skip
 
     def spawn(self, name: str, command: list[str], environment: dict[str, str], **options: Any) -> Process:
@@ -151,6 +152,7 @@ class Stack:
         data.mkdir()
         if os.getuid() == 0:  # PostgreSQL will not run as root
             somebody = {"user": "nobody", "group": "nogroup"}
+            self.folder.chmod(0o755)
             shutil.chown(data, "nobody", "nogroup")
         self._run([str(programs / "initdb"), "-D", str(data), "-U", "prefect", "--auth=trust", "--no-sync"], dict(os.environ), **somebody)
         options = ["-c", "listen_addresses=127.0.0.1", "-p", str(self.database_port), "-k", str(data)]
@@ -195,6 +197,22 @@ class Stack:
         command = ["sh", str(ROOT / "docker" / "entry.sh"), "prefect", "worker", "start", "--pool", pool, "--name", name]
         return self.spawn(name, command + (["--limit", "1"] if pool == "cuda" else []), self.environment(name, **more))
 
+    @contextmanager
+    def as_worker(self) -> Iterator[None]:
+        """Have this process see the bucket as workers do."""
+        told = {name: value for name, value in self.environment("here").items() if name.startswith(("STORAGE", "GCSFS"))}
+        before = dict(os.environ)
+        os.environ |= told
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ |= before
+
+    def viska(self, *arguments: str) -> None:
+        """Call the command line as somebody of the team does."""
+        self._run([sys.executable, "-m", "flows", *arguments], self.environment("person"))
+
     def start(self, deployment: str, recipe: dict[str, Any], **more: Any) -> UUID:
         """Start a run of a deployment, as the button in the UI does."""
         told = {"recipe": recipe} | more
@@ -217,10 +235,16 @@ class Stack:
         self.until(lambda: bool((state := self.read(run).state) and state.is_final()), f"run {run} ends", seconds)
         return self.state(run)
 
+    def all_tasks(self, run: UUID) -> list[TaskRun]:
+        """Return the task runs of a run; its server gives 200 at once."""
+        wish, found = FlowRunFilter(id=FlowRunFilterId(any_=[run])), list[TaskRun]()
+        while more := self.client.read_task_runs(flow_run_filter=wish, limit=200, offset=len(found)):
+            found += more
+        return found
+
     def tasks(self, run: UUID) -> dict[str, TaskRun]:
         """Return the task runs of a run by name, the newest of each."""
-        wish = FlowRunFilter(id=FlowRunFilterId(any_=[run]))
-        found = self.client.read_task_runs(flow_run_filter=wish, limit=200)
+        found = self.all_tasks(run)
         return {each.name: each for each in sorted(found, key=lambda each: each.created or each.expected_start_time)}  # type: ignore[arg-type, return-value]
 
     def children(self, run: UUID, name: str) -> list[FlowRun]:
