@@ -50,6 +50,12 @@ def prepare_others(recipe: Recipe, start: str) -> list[str]:
     return [_prepare_other(root, recipe.about(each), model).key for each in recipe.scoring.others]
 
 
+def prepare_all(recipe: Recipe) -> tuple[str, str, list[str]]:
+    """Return the keys of the starting model, the data set, and the data sets of the further tests."""
+    start, dataset = prepare(recipe)
+    return start, dataset, prepare_others(recipe, start) if recipe.scoring.others else []
+
+
 def _prepare_other(root: str, recipe: Recipe, model: Artifact) -> Artifact:
     return _build(root, recipe, *_choose(root, recipe, replace(rules_of(recipe), only_test=True)), model)
 

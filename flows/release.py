@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.client.schemas import State
 from prefect.states import Completed
 
+from flows.prepare import prepare_all
 from flows.score import score
 from flows.train import train
 from tasks.check import check_published
@@ -38,7 +39,7 @@ def release(recipe: Recipe, checkpoint: str = "", report: str = "") -> Released 
     root = store_of(recipe)
     if bool(checkpoint) != bool(report):
         raise RecipeError("checkpoint and report go together: which model, and what is known of it")
-    made = challenger(root, recipe, *((checkpoint, report) if report else on_gpu(train, recipe)))
+    made = challenger(root, recipe, *((checkpoint, report) if report else on_gpu(train, recipe, *prepare_all(recipe))))
     now = turn(root, recipe, made)
     verdict = _judge(root, recipe, made, now)
     show_verdict(root, verdict)

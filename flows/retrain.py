@@ -3,7 +3,7 @@
 from prefect import flow
 from prefect.client.schemas import State
 
-from flows.prepare import prepare, prepare_others
+from flows.prepare import prepare_all
 from flows.release import Released, release
 from flows.train import train
 from tasks.contracts.recipe import Recipe
@@ -17,7 +17,5 @@ def retrain(recipe: Recipe = Recipe()) -> Released | State[Released]:  # noqa: B
     Args:
         recipe: Everything this run can be told.
     """
-    start, dataset = prepare(recipe)
-    others = prepare_others(recipe, start) if recipe.scoring.others else []
-    checkpoint, report = on_gpu(train, recipe, start, dataset, others)
+    checkpoint, report = on_gpu(train, recipe, *prepare_all(recipe))
     return release.fn(recipe, checkpoint, report)  # in this run: a run within a run cannot wait for a person

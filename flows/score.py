@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.prepare import prepare, prepare_others
+from flows.prepare import prepare_all
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, SplitOf
 from tasks.policy import sealed, store_of
@@ -26,9 +26,10 @@ def score(
         token: Code of the language it decodes with, if that is not the recipe's.
     """
     root = store_of(recipe)
-    start, dataset = ("", dataset) if dataset else prepare(recipe)
-    if recipe.scoring.others and not others:
-        others = prepare_others(recipe, start or prepare(recipe)[0])
+    if not dataset:
+        _, dataset, others = prepare_all(recipe)
+    elif recipe.scoring.others and not others:
+        _, _, others = prepare_all(recipe)
     further = [sealed(root, "dataset", each) for each in others or ()]
     heard = hear(root, recipe, sealed(root, "checkpoint", checkpoint), sealed(root, "dataset", dataset), further, name, token)
     show_heard(root, recipe, heard)

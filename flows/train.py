@@ -2,7 +2,7 @@
 
 from prefect import flow
 
-from flows.prepare import prepare, prepare_others
+from flows.prepare import prepare_all, prepare_others
 from flows.score import hear
 from tasks.contracts.recipe import Recipe
 from tasks.policy import sealed, store_of
@@ -21,7 +21,8 @@ def train(recipe: Recipe, start: str = "", dataset: str = "", others: list[str] 
         others: Keys of the data sets of the recipe's further tests, in its order; not given: prepare them first.
     """
     root = store_of(recipe)
-    start, dataset = (start, dataset) if dataset else prepare(recipe)
+    if not dataset:
+        start, dataset, others = prepare_all(recipe)
     if recipe.scoring.others and not others:
         others = prepare_others(recipe, start)
     model, data = sealed(root, "model", start), sealed(root, "dataset", dataset)

@@ -1,4 +1,4 @@
-"""`make up` for real: a server with a password, two workers, a webhook; machines that die, and a person who is asked. About six minutes."""
+"""`make up` for real: a server with a password, two workers, a webhook; machines that die, and a person who is asked. About ten minutes."""
 
 import os
 import signal
@@ -68,8 +68,8 @@ def test_a_machine_that_dies_is_noticed_and_another_one_goes_on(stack: "Stack") 
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    _wait(lambda: stack.state("slow") == "AwaitingRetry", 200)
-    assert time.monotonic() - began < 170, "90 s after the last sign of life and 30 more, and what a busy server takes"
+    _wait(lambda: stack.state("slow") == "AwaitingRetry", 240)
+    assert time.monotonic() - began < 200, "90 s after the last sign of life and 60 more, and what a busy server takes"
     assert stack.up().returncode == 0  # another machine
     _wait(lambda: stack.state("slow") == "Released", 240)
     (run,) = stack.runs("retrain/slow")
@@ -87,14 +87,14 @@ def test_a_process_that_is_killed_goes_on_and_a_release_that_is_done_says_so(sta
     (engine, *_) = _wait(lambda: _children(worker), 60)
     _wait(lambda: stack.state("slow") == "Running", 60)
     os.kill(engine, signal.SIGKILL)
-    _wait(lambda: stack.state("slow") == "NothingNew", 180)
+    _wait(lambda: stack.state("slow") == "NothingNew", 240)
     assert stack.runs("retrain/slow")[0]["run_count"] == 2 and len(stack.runs("retrain/slow")) == 2
 
 
 def test_down_leaves_nothing_behind_and_up_finds_everything_again(stack: "Stack") -> None:
     pids = _pids(stack)
     assert stack.up("--down").stdout == "stopped\n"
-    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()] and not list(stack.home.glob("*.pid"))
+    assert not [pid for pid in pids if _runs(pid)] and not list(stack.home.glob("*.pid"))
     other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     try:
         (stack.home / "cpu.pid").write_text(str(other.pid))  # a number that the system has given to somebody else
@@ -129,6 +129,12 @@ def _count(stack: "Stack") -> dict[str, int]:
 
 def _children(pid: int) -> list[int]:
     return [int(each) for file in Path(f"/proc/{pid}/task").glob("*/children") for each in file.read_text().split()]
+
+
+def _runs(pid: int) -> bool:
+    """Return whether a process is there, and no zombie that nobody has asked about."""
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
 
 
 def _wait(look: Callable[[], Any], seconds: float) -> Any:

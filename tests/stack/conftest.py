@@ -2,10 +2,11 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
-from tests.support.stack import Stack, postgres
+from tests.support.stack import Stack, postgres, told
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -23,3 +24,11 @@ def stack() -> Iterator[Stack]:
     with tempfile.TemporaryDirectory(prefix="viska-stack-", ignore_cleanup_errors=True) as folder, Stack(Path(folder)) as stack:
         stack.cpu, stack.cuda = stack.worker("cpu"), stack.worker("cuda")
         yield stack
+
+
+@pytest.fixture(scope="session")
+def undisturbed(stack: Stack) -> UUID:
+    """A retraining that nobody has disturbed."""
+    run = stack.start("retrain/cpu", told("calm"))
+    assert stack.until_ended(run) == "Released", stack.words(run)
+    return run

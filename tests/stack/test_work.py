@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.stack.test_survival import told, undisturbed  # noqa: F401  (a fixture)
 from tests.support.many import many, write_small
-from tests.support.stack import ROOT, Stack
+from tests.support.stack import ROOT, Stack, told
 
 N = 500  # shards
 

@@ -115,7 +115,8 @@ def browser(profile: Path, microphone: Path) -> Iterator[Browser]:
     program = chromium()
     assert program, "no Chromium; see chromium()"
     options = [
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run", "--disable-component-update",
+        "--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage",
+        "--no-first-run", "--disable-component-update",
         "--disable-background-networking", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0",
         "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}",
         f"--user-data-dir={profile}",

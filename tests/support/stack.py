@@ -36,10 +36,17 @@ from prefect.client.schemas.objects import FlowRun, State, StateType, TaskRun
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
 from tests.support.fake_gcs import FakeGcs
+from tests.support.recipe import RECIPE
 
 ROOT = Path(__file__).parents[2]
 PASSWORD = "viska:only-on-this-machine"
 PATIENCE = 180.0  # seconds that anything may take
+
+
+def told(name: str, **changes: Any) -> dict[str, Any]:
+    """Return a recipe with a place of its own in the bucket, of a training of some twenty seconds."""
+    training = RECIPE["training"] | {"steps": 900, "evaluate_every": 60}
+    return RECIPE | {"name": name, "store": f"gs://viska/{name}", "training": training, "release": {"anyway": True}} | changes
 
 
 def postgres() -> Path | None:
