@@ -1,17 +1,25 @@
 # make demo    set up, and train a small Swedish recogniser from nothing (three to four minutes after the installation)
+# make up      a Prefect server with its UI and two workers on this machine (PORT=4300 for another port); make down stops them
 # make test    set up, and run linters and tests
 # make slow-test   the tests that `make test` leaves out: half a minute or more each
 # make stack-test  PostgreSQL, a server and workers for real, killed, restarted and cut off (about a quarter of an hour; Linux)
 # make kill-test   kill trainings a hundred times on each kind of store (about a quarter of an hour)
 PYTHON ?= $(firstword $(foreach each,python3.14 python3.13 python3.12 python3.11 python3,$(shell $(each) -c \
 	'import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] < (3, 15) else None' 2>/dev/null | grep /)))
-STORE ?= $(CURDIR)/store
+STORE ?= $(if $(VISKA_STORE),$(VISKA_STORE),$(CURDIR)/store)
+PORT ?= 4200
 PIP = .venv/bin/python -m pip --disable-pip-version-check install --quiet --no-deps
 
-.PHONY: demo setup test slow-test stack-test kill-test lint format flows requirements clean
+.PHONY: demo up down setup test slow-test stack-test kill-test lint format flows requirements clean
 
 demo: .venv/runtime
 	VISKA_STORE=$(STORE) .venv/bin/viska retrain --recipe deployments/recipes/demo.yaml
+
+up: .venv/runtime
+	VISKA_STORE=$(STORE) .venv/bin/python deployments/up.py --port $(PORT)
+
+down: .venv/runtime
+	.venv/bin/python deployments/up.py --down
 
 setup: .venv/dev
 

@@ -50,10 +50,14 @@ def up(home: Path, port: int) -> int:
 
 def down(home: Path) -> int:
     """Stop workers and server, and wait for it; what they were doing goes on after the next start."""
+    until = time.monotonic() + GRACE
+    for name in ("cpu", "cuda"):  # first who waits for the other, or it would send a successor
+        if pid := _alive(home / f"{name}.pid"):
+            _stop_runs(pid, until)
     for name in ("cuda", "cpu", "server"):
         if pid := _alive(home / f"{name}.pid"):
             os.kill(pid, signal.SIGTERM)
-    until = time.monotonic() + GRACE
+            os.kill(pid, signal.SIGCONT)
     for name in ("cuda", "cpu", "server"):
         while (pid := _alive(home / f"{name}.pid")) and time.monotonic() < until:
             time.sleep(0.2)
@@ -62,6 +66,21 @@ def down(home: Path) -> int:
         (home / f"{name}.pid").unlink(missing_ok=True)
     print("stopped")
     return 0
+
+
+def _stop_runs(worker: int, until: float) -> None:
+    """Hold a worker still, and have its runs stop, which store what they have: Prefect's (3.8.8) would kill them when it is to stop."""
+    os.kill(worker, signal.SIGSTOP)
+    for run in _runs_of(worker):
+        os.kill(run, signal.SIGTERM)
+    while _runs_of(worker) and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def _runs_of(worker: int) -> list[int]:
+    """Return the processes of a worker that have not ended."""
+    table = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat="], check=True, text=True, capture_output=True).stdout
+    return [int(pid) for pid, parent, state in map(str.split, table.splitlines()) if int(parent) == worker and state[0] != "Z"]
 
 
 def _environment(home: Path, port: int) -> dict[str, str]:
