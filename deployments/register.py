@@ -27,7 +27,7 @@ from prefect.types import SecretDict
 from prefect.workers.utilities import get_default_base_job_template_for_infrastructure_type as template_of
 from pydantic import SecretStr
 
-from flows.deploy import asking
+from flows.deploy import asking, keep_automation
 from tasks.contracts.errors import RecipeError, ViskaError
 
 HERE = Path(__file__).parent
@@ -66,7 +66,8 @@ def keep_pool(client: SyncPrefectClient, name: str, kind: str, file: str) -> str
         template = template or asyncio.run(template_of(kind))
         if template is None:
             raise RecipeError(f"--type {kind}: not known here; install prefect-{kind}, or name a base job template") from None
-        client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template))
+        most = 1 if name == "cuda" else None  # runs at once: raise it with each further GPU
+        client.create_work_pool(WorkPoolCreate(name=name, type=kind, base_job_template=template, concurrency_limit=most))
         return f"made, {kind}"
     if pool.type != kind:
         raise RecipeError(f"pool {name} is of type {pool.type}, expected {kind}; say --type {pool.type}, or delete the pool")
@@ -114,17 +115,8 @@ def keep_automations(client: SyncPrefectClient, wanted: list[dict[str, Any]], ho
             done.append((each["name"], "left out; set VISKA_WEBHOOK for it"))
             continue
         actions = [action | {"block_document_id": hook} if action in calls else action for action in each["actions"]]
-        done.append((each["name"], _keep_automation(client, AutomationCore.model_validate(each | {"actions": actions}))))
+        done.append((each["name"], keep_automation(client, AutomationCore.model_validate(each | {"actions": actions}))))
     return done
-
-
-def _keep_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
-    found = client.read_automations_by_name(wanted.name)
-    if not found:
-        client.create_automation(wanted)
-        return "made"
-    client.update_automation(found[0].id, wanted.model_copy(update={"enabled": found[0].enabled}))  # who switched it off meant it
-    return "up to date" if found[0].enabled else "up to date, and switched off"
 
 
 def _template(kind: str, pool: str) -> str:

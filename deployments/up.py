@@ -22,7 +22,7 @@ import httpx
 
 HERE = Path(__file__).parent
 WAIT = 120.0  # seconds for the server to come up; the first start makes its tables
-GRACE = 60.0  # seconds for a process to stop: a training saves its checkpoint
+GRACE = 180.0  # seconds for all to stop: a training saves its checkpoint
 SERVER = (str(HERE / "serve.py"),)
 WORKER = ("-m", "prefect", "worker", "start", "--type", "process", "--pool")
 
@@ -30,7 +30,8 @@ WORKER = ("-m", "prefect", "worker", "start", "--type", "process", "--pool")
 def up(home: Path, port: int) -> int:
     """Start server and workers, register, and say what to do next; the exit code is 1 if something does not start."""
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
-    told = _environment(home, port)
+    store = os.environ.get("VISKA_STORE") or "~/.viska/store"
+    told = _environment(home, port, store if "://" in store else str(Path(store).expanduser().absolute()))  # runs have folders of their own
     environment = os.environ | told | {"PREFECT_HOME": str(home), "PREFECT_SERVER_ANALYTICS_ENABLED": "false"}
     if not _alive(home / "server.pid"):
         if _is_taken(port := int(told["PREFECT_UI_URL"].rpartition(":")[2])):
@@ -58,7 +59,6 @@ def down(home: Path) -> int:
         if pid := _alive(home / f"{name}.pid"):
             os.kill(pid, signal.SIGTERM)
             os.kill(pid, signal.SIGCONT)
-    for name in ("cuda", "cpu", "server"):
         while (pid := _alive(home / f"{name}.pid")) and time.monotonic() < until:
             time.sleep(0.2)
         if pid:
@@ -83,7 +83,7 @@ def _runs_of(worker: int) -> list[int]:
     return [int(pid) for pid, parent, state in map(str.split, table.splitlines()) if int(parent) == worker and state[0] != "Z"]
 
 
-def _environment(home: Path, port: int) -> dict[str, str]:
+def _environment(home: Path, port: int, store: str) -> dict[str, str]:
     """Return what clients need, from the file that says so; it is made with a new password if there is none."""
     file = home / "environment"
     known = dict(line.removeprefix("export ").split("=", 1) for line in file.read_text().split("\n") if line) if file.exists() else {}
@@ -91,6 +91,7 @@ def _environment(home: Path, port: int) -> dict[str, str]:
         known = {
             "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
             "PREFECT_UI_URL": f"http://127.0.0.1:{port}",
+            "VISKA_STORE": store,
             "PREFECT_API_AUTH_STRING": known.get("PREFECT_API_AUTH_STRING", f"viska:{secrets.token_urlsafe(24)}"),
         }
         with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as written:
@@ -104,6 +105,7 @@ def _of_server(told: dict[str, str]) -> dict[str, str]:
         "PREFECT_SERVER_API_AUTH_STRING": told["PREFECT_API_AUTH_STRING"],
         "PREFECT_SERVER_UI_API_URL": told["PREFECT_API_URL"],  # else the pages ask at 4200, whatever the port is
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": f"{told['PREFECT_UI_URL']},{told['PREFECT_UI_URL'].replace('127.0.0.1', 'localhost')}",
+        "PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE": "prefect.server.concurrency.lease_storage.filesystem",  # or a restart ends the runs
         "PREFECT__SERVER_FINAL": "1",
     }
 

@@ -39,6 +39,6 @@ RUN pip install --no-cache-dir --no-deps --no-index --no-build-isolation --edita
     && python -m compileall -q flows tasks
 USER 10001:10001
 ENTRYPOINT ["/app/docker/entry.sh"]
-CMD ["prefect", "worker", "start", "--pool", "cpu", "--type", "process", "--limit", "4", "--install-policy", "never", "--with-healthcheck"]
+CMD ["prefect", "worker", "start", "--pool", "cpu", "--type", "process", "--install-policy", "never", "--with-healthcheck"]
 HEALTHCHECK --interval=30s --timeout=10s --start-period=60s \
     CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8080/health', timeout=5)"]

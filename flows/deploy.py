@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -10,6 +11,7 @@ from prefect.client.schemas.actions import DeploymentScheduleCreate
 from prefect.client.schemas.objects import ConcurrencyLimitStrategy, ConcurrencyOptions
 from prefect.client.schemas.schedules import CronSchedule
 from prefect.events import DeploymentEventTrigger, Event, Resource
+from prefect.events.schemas.automations import AutomationCore
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError
 from prefect.settings import PREFECT_API_URL, PREFECT_UI_URL
 from prefect.utilities.callables import parameter_schema
@@ -34,8 +36,10 @@ def deploy(recipe: Recipe, cron: str = "", timezone: str = "UTC", pool: str = "c
         pool: whose workers run it. The GPU legs go to the pool cuda in any case.
 
     Raises:
-        RecipeError: if no server is named or it refuses us, there is no such pool, or cron or time zone are not understood.
+        RecipeError: if no server is named or it refuses us, there is no such pool, cron or time zone are not understood, or the recipe
+            names folders from here on.
     """
+    _refuse_relative(recipe)
     if recipe.name == GENERAL:
         raise RecipeError(f"name: retrain/{GENERAL} is the deployment of all recipes; name this one otherwise")
     schedules = [DeploymentScheduleCreate(schedule=_schedule(cron, timezone), active=True, slug="cron")] if cron else []
@@ -57,8 +61,7 @@ def deploy(recipe: Recipe, cron: str = "", timezone: str = "UTC", pool: str = "c
             concurrency_options=ConcurrencyOptions(collision_strategy=ConcurrencyLimitStrategy.ENQUEUE),
             schedules=schedules,
         )
-        client.delete_resource_owned_automations(f"prefect.deployment.{deployment}")
-        client.create_automation(_trigger(recipe.name, deployment).as_automation())
+        keep_automation(client, _trigger(recipe.name, deployment).as_automation())
     return _words(recipe.name, deployment, pool, f"at {cron} ({timezone}), " if cron else "")
 
 
@@ -83,6 +86,16 @@ def arrived(name: str) -> str:
     return f"sent    {EVENT} for {name}; retrain/{name} starts within seconds"
 
 
+def keep_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
+    """Make an automation, or bring the one with its name up to date, and return what was done."""
+    found = client.read_automations_by_name(wanted.name)
+    if not found:
+        client.create_automation(wanted)
+        return "made"
+    client.update_automation(found[0].id, wanted.model_copy(update={"enabled": found[0].enabled}))  # who switched it off meant it
+    return "up to date" if found[0].enabled else "up to date, and switched off"
+
+
 @contextmanager
 def asking() -> Iterator[SyncPrefectClient]:
     """Open a client of the server that is named, and say what is wrong with it in our words.
@@ -103,6 +116,12 @@ def asking() -> Iterator[SyncPrefectClient]:
             raise
         told = f"{PREFECT_API_URL.value()} refuses us; set PREFECT_API_AUTH_STRING to user:password"
         raise RecipeError(f"{told}, as the server's PREFECT_SERVER_API_AUTH_STRING") from error
+
+
+def _refuse_relative(recipe: Recipe) -> None:
+    for name, place in {"store": recipe.store, "release.to": recipe.release.to, "corpus.path": getattr(recipe.corpus, "path", "")}.items():
+        if place and "://" not in place and not Path(place).expanduser().is_absolute():
+            raise RecipeError(f"{name}: got {place!r}, and whoever runs this does so in another folder; name a whole path, or an address")
 
 
 def _schedule(cron: str, timezone: str) -> CronSchedule:

@@ -10,6 +10,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -69,11 +70,13 @@ def _send(deployment: str, wanted: str, parameters: dict[str, Any], title: str) 
         if not is_new and run.state and run.state.is_final():
             continue  # it ended before this run came, and what is wanted is not there
         log.info("%s the run %s of %s", "sent" if is_new else "found, and waiting for,", run.name, deployment)
-        run = _wait(run)
+        run = _wait(run, is_new)
         assert run.state is not None
         if run.state.is_completed():
             return
-        crashes = crashes + 1 if run.total_run_time.total_seconds() < BRIEF else 1
+        if run.state.is_cancelled() and not is_new:
+            continue  # by whoever has sent it, and this one still wants it
+        crashes = crashes + 1 if _was_brief(run) else 1
         told = f"the run {run.name} of {deployment} ended as {run.state.name}: {run.state.message or 'without a word'}"
         if not run.state.is_crashed() or crashes >= CRASHES:
             raise RunError(f"{told}; look at its log, and run this one again: what is done is found")
@@ -91,19 +94,32 @@ def _open(deployment: str, key: str, parameters: dict[str, Any], title: str) -> 
     return cast(FlowRun, sent), True  # no coroutine in a thread without a loop
 
 
-def _wait(run: FlowRun) -> FlowRun:
-    """Return the run when it has ended. If this one is cancelled meanwhile, so is that: Prefect would do so half a minute later."""
+def _was_brief(run: FlowRun) -> bool:
+    """Return whether a run that crashed would do so again: one that has waited or worked for long may come further."""
+    if run.run_count:
+        return run.total_run_time.total_seconds() < BRIEF
+    return bool(run.created and run.end_time and (run.end_time - run.created).total_seconds() < BRIEF)
+
+
+def _wait(run: FlowRun, is_ours: bool) -> FlowRun:
+    """Return the run when it has ended. If this one is cancelled meanwhile, so is what it has sent: Prefect does so, but later."""
     try:
         while not (run.state and run.state.is_final()):
             time.sleep(POLL)
             run = _patiently(lambda client, id=run.id: client.read_flow_run(id))  # type: ignore[misc]  # bound now
     except TerminationSignal:
-        here = FlowRunContext.get()
-        with get_client(sync_client=True) as client:
-            if here and here.flow_run and client.read_flow_run(here.flow_run.id).state_type == StateType.CANCELLING:
-                client.set_flow_run_state(run.id, Cancelling())
+        if is_ours:
+            _cancel_too(run)
         raise
     return run
+
+
+def _cancel_too(run: FlowRun) -> None:
+    """Cancel the run if this one is being cancelled, and does not end for another reason."""
+    here = FlowRunContext.get()
+    with suppress(httpx.HTTPError, PrefectHTTPStatusError), get_client(sync_client=True) as client:
+        if here and here.flow_run and client.read_flow_run(here.flow_run.id).state_type == StateType.CANCELLING:
+            client.set_flow_run_state(run.id, Cancelling())
 
 
 def _look_for_workers(client: SyncPrefectClient, deployment: str) -> None:

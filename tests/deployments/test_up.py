@@ -1,4 +1,4 @@
-"""`make up` for real: a server with a password, two workers, a webhook; machines that die, and a person who is asked. About ten minutes."""
+"""`make up` for real: server, workers and a webhook; machines that die, and a person who is asked. Thirteen minutes on two busy cores."""
 
 import os
 import signal
@@ -68,8 +68,8 @@ def test_a_machine_that_dies_is_noticed_and_another_one_goes_on(stack: "Stack") 
     for pid in doomed:
         os.kill(pid, signal.SIGKILL)
     began = time.monotonic()
-    _wait(lambda: stack.state("slow") == "AwaitingRetry", 240)
-    assert time.monotonic() - began < 200, "90 s after the last sign of life and 60 more, and what a busy server takes"
+    _wait(lambda: stack.state("slow") == "AwaitingRetry", 360)
+    assert time.monotonic() - began < 330, "180 s after the last sign of life and 60 more, and what a busy server takes"
     assert stack.up().returncode == 0  # another machine
     _wait(lambda: stack.state("slow") == "Released", 240)
     (run,) = stack.runs("retrain/slow")

@@ -81,6 +81,8 @@ def test_no_service_runs_as_root_or_can_become_it(service: dict[str, Any]) -> No
 def test_no_service_writes_but_into_its_volumes_and_memory(service: dict[str, Any]) -> None:
     assert service["read_only"] is True
     assert any(mount.startswith("/tmp") for mount in service["tmpfs"])
+    of_root = [mount for mount in service["tmpfs"] if not mount.startswith(("/tmp", "/var/run/postgresql")) and "mode=1777" not in mount]
+    assert not of_root, "memory mounted over a folder takes its mode, and root as its owner"
     named = set(merged(*FILES)["volumes"])
     assert all(volume.split(":")[0] in named for volume in service.get("volumes", []))
 

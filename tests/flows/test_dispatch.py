@@ -14,6 +14,7 @@ import pytest
 from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.client.schemas.objects import FlowRun
+from prefect.exceptions import TerminationSignal
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running, State
 from prefect.testing.utilities import prefect_test_harness
 
@@ -178,3 +179,40 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(tmp_path: Path, monkeyp
     with Elsewhere(works):
         parent(Recipe(store=str(tmp_path)), "tålamod")
     assert next(answers, None) is None
+
+
+def test_who_shares_a_run_that_its_sender_cancels_sends_another(tmp_path: Path) -> None:
+    recipe, n = Recipe(store=str(tmp_path)), len(sent())
+    with Elsewhere(lambda _: Running()):
+        with pytest.raises(TerminationSignal), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(dispatch.time, "sleep", _end)  # its machine goes away; it is not being cancelled, so what it has sent goes on
+            parent(recipe, "hej")
+    first = sent()[n]
+    assert first.state_name == "Running"
+    with Elsewhere(works):
+        threading.Timer(1, _cancel, [first]).start()
+        parent(recipe, "hej")
+    assert len(sent()) == n + 2
+
+
+def test_who_is_told_to_stop_while_the_server_is_away_stops_as_told(tmp_path: Path) -> None:
+    def away(**_: Any) -> Any:
+        raise httpx.ConnectError("gone")
+
+    def end(_: float) -> None:
+        dispatch.get_client = away
+        raise TerminationSignal(signal=15)
+
+    with Elsewhere(lambda _: Running()), pytest.raises(TerminationSignal), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dispatch, "get_client", dispatch.get_client)
+        patch.setattr(dispatch.time, "sleep", end)
+        parent(Recipe(store=str(tmp_path)), "hej")
+
+
+def _end(_: float) -> None:
+    raise TerminationSignal(signal=15)
+
+
+def _cancel(run: FlowRun) -> None:
+    with get_client(sync_client=True) as client:
+        client.set_flow_run_state(run.id, Cancelled(), force=True)

@@ -180,6 +180,7 @@ class Stack:
             PREFECT_SERVER_CORS_ALLOWED_ORIGINS=self.url.removesuffix("/api"),
             PREFECT_SERVER_UI_API_URL=self.url,
             PREFECT_UI_URL=self.url.removesuffix("/api"),
+            PREFECT_SERVER_CONCURRENCY_LEASE_STORAGE="prefect.server.concurrency.lease_storage.filesystem",
             PREFECT_SERVER_ANALYTICS_ENABLED="false",
         )
         command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
