@@ -182,37 +182,38 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(tmp_path: Path, monkeyp
 
 
 def test_who_shares_a_run_that_its_sender_cancels_sends_another(tmp_path: Path) -> None:
-    recipe, n = Recipe(store=str(tmp_path)), len(sent())
-    with Elsewhere(lambda _: Running()):
-        with pytest.raises(TerminationSignal), pytest.MonkeyPatch.context() as patch:
-            patch.setattr(dispatch.time, "sleep", _end)  # its machine goes away; it is not being cancelled, so what it has sent goes on
-            parent(recipe, "hej")
-    first = sent()[n]
-    assert first.state_name == "Running"
-    with Elsewhere(works):
-        threading.Timer(1, _cancel, [first]).start()
-        parent(recipe, "hej")
-    assert len(sent()) == n + 2
+    recipe, n, ends = Recipe(store=str(tmp_path)), len(sent()), []
+
+    def want() -> None:
+        ends.append(parent(recipe, "hej", return_state=True))
+
+    sender, sharer = threading.Thread(target=want), threading.Thread(target=want)
+    sender.start()
+    until(lambda: len(sent()) == n + 1)
+    sharer.start()
+    time.sleep(3)  # it has found the run, and waits for it
+    with Elsewhere(works), get_client(sync_client=True) as client:
+        client.set_flow_run_state(sent()[n].id, Cancelled(), force=True)
+    sender.join(timeout=30)
+    sharer.join(timeout=30)
+    assert sorted(state.name for state in ends) == ["Completed", "Failed"] and len(sent()) == n + 2
 
 
-def test_who_is_told_to_stop_while_the_server_is_away_stops_as_told(tmp_path: Path) -> None:
+def test_who_is_told_to_stop_while_the_server_is_away_stops_as_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end(_: float) -> None:
+        monkeypatch.setattr(dispatch, "get_client", away)
+        raise TerminationSignal(signal=15)
+
     def away(**_: Any) -> Any:
         raise httpx.ConnectError("gone")
 
-    def end(_: float) -> None:
-        dispatch.get_client = away
-        raise TerminationSignal(signal=15)
-
-    with Elsewhere(lambda _: Running()), pytest.raises(TerminationSignal), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dispatch, "get_client", dispatch.get_client)
-        patch.setattr(dispatch.time, "sleep", end)
-        parent(Recipe(store=str(tmp_path)), "hej")
+    monkeypatch.setattr(dispatch.time, "sleep", end)
+    with pytest.raises(TerminationSignal):
+        dispatch._wait(sent()[-1].model_copy(update={"state": Running()}), is_ours=True)
 
 
-def _end(_: float) -> None:
-    raise TerminationSignal(signal=15)
-
-
-def _cancel(run: FlowRun) -> None:
-    with get_client(sync_client=True) as client:
-        client.set_flow_run_state(run.id, Cancelled(), force=True)
+def until(true: Callable[[], bool]) -> None:
+    end = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < end
+        time.sleep(0.05)
