@@ -42,7 +42,7 @@ def run_flow(name: str, recipe: Recipe, **options: bool | str | int) -> tuple[st
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}) if server else contextlib.nullcontext():
         state = flow(recipe, **options, return_state=True)
     result: tuple[str, ...] = state.result()  # raises what the flow has raised
-    if state.name != "Completed":
+    if state.name not in ("Completed", "Released"):  # what was released, the closing words tell
         print(f"{re.sub('(?<=.)(?=[A-Z])', ' ', state.name).lower():7} {state.message}")
     for line in _closing_words(name, recipe, result):
         print(line)
