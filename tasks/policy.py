@@ -56,10 +56,11 @@ _elsewhere: ContextVar[Callable[[], None] | None] = ContextVar("elsewhere", defa
 
 install()  # here for the reason below: whoever runs a step has imported this file
 
-# The lines of plain modules reach the log of the run they belong to. Here, because a Dask worker imports this file, and no flow.
+# The lines of plain modules, and the warnings of transformers, reach the log of their run. Here, because a Dask worker imports this file.
 _lines = APILogHandler()
 _lines.addFilter(lambda _: (TaskRunContext.get() or FlowRunContext.get()) is not None)
 logging.getLogger("tasks").addHandler(_lines)
+logging.getLogger("transformers").addHandler(_lines)
 logging.getLogger("tasks").setLevel(logging.INFO)
 
 

@@ -2,14 +2,17 @@
 
 import csv
 import json
+import logging
 import shutil
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from prefect import flow
 from prefect.client.orchestration import get_client
 from prefect.testing.utilities import prefect_test_harness
 
@@ -96,6 +99,22 @@ def test_the_report_stands_in_the_prefect_ui(first: Path) -> None:
         and "recordings of minutes" in headline
     )
     assert all(each["name"] in slices for each in report["slices"]) and "report-" in page
+
+
+def test_the_words_of_plain_modules_and_of_transformers_stand_in_the_log_of_the_run() -> None:
+    @flow
+    def says() -> None:
+        logging.getLogger("tasks.model.loop").info("ett steg")
+        logging.getLogger("transformers.models.whisper").warning("ett varningens ord")
+        logging.getLogger("matplotlib").warning("ovidkommande")
+
+    says()
+    until = time.monotonic() + 20
+    with get_client(sync_client=True) as client:
+        while len(said := {each.message for each in client.read_logs()} & {"ett steg", "ett varningens ord", "ovidkommande"}) < 2:
+            assert time.monotonic() < until, said
+            time.sleep(0.2)
+    assert said == {"ett steg", "ett varningens ord"}
 
 
 def test_a_second_run_does_nothing_and_says_so(store: Path) -> None:
