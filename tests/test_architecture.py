@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.parse import parsed
+
 ROOT = Path(__file__).parents[1]
 TAKEN = set("evaluate datasets torch transformers prefect gradio docker fsspec jiwer types logging io".split())
 STORES = {"fsspec", "gcsfs", "s3fs"}
@@ -20,7 +22,7 @@ def faults(root: Path) -> list[str]:
     found = [f"{file.relative_to(root)}: makes a package" for file in packages]
     for file in sorted([*root.glob("*.py"), *root.glob("flows/**/*.py"), *root.glob("tasks/**/*.py")]):
         path = file.relative_to(root)
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        tree = parsed(file.read_text(encoding="utf-8"))
         found += [f"{path}: {what}" for what in [*_names(path), *_imports(path, tree, verbs), *_words(path, tree)]]
     return found
 

@@ -1,11 +1,12 @@
 """S1, S5: nothing in our code runs what it reads. Held by reading the code, because one careless call is enough."""
 
 import ast
-import gc
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.parse import parsed
 
 ROOT = Path(__file__).parents[2]
 MODULES = {"pickle", "_pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}  # what they read can be code
@@ -28,18 +29,9 @@ def faults(root: Path) -> list[str]:
     """Return what is unsafe below `root`, as `file:line: what`."""
     found = []
     for file in sorted([*root.glob("flows/**/*.py"), *root.glob("tasks/**/*.py")]):
-        for node in ast.walk(_parsed(file.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(file.read_text(encoding="utf-8"))):
             found += [f"{file.relative_to(root)}:{node.lineno}: {what}" for what in _of(node)]  # type: ignore[attr-defined]  # has a line
     return found
-
-
-def _parsed(code: str) -> ast.Module:
-    """Parse with the collector off: in Python 3.11.7 it lets other threads in, and their parsing spoils ours (cpython issue 106905)."""
-    gc.disable()
-    try:
-        return ast.parse(code)
-    finally:
-        gc.enable()
 
 
 def _of(node: ast.AST) -> Iterator[str]:
