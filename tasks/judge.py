@@ -7,11 +7,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 from prefect.artifacts import create_markdown_artifact
-from prefect.context import FlowRunContext
 
 from tasks.contracts.release import Gate
 from tasks.contracts.values import Artifact
-from tasks.policy import step
+from tasks.policy import for_people, step
 from tasks.report import known_words, lines_of, packs_of, read_clips
 from tasks.scoring.contest import Draws, Long, Other, contest
 from tasks.scoring.gate import judge, reasons
@@ -86,8 +85,8 @@ def read_verdict(root: str, verdict: Artifact) -> dict[str, Any]:
     return found
 
 
+@for_people
 def show_verdict(root: str, verdict: Artifact) -> None:
-    """Show the verdict in the Prefect UI. Outside of a flow run there is nobody to show it to."""
-    if FlowRunContext.get() is not None:
-        told = as_markdown(read_verdict(root, verdict))
-        create_markdown_artifact(told, key="verdict", description="Whether the challenger is published, and why")
+    """Show the verdict in the Prefect UI."""
+    told = as_markdown(read_verdict(root, verdict))
+    create_markdown_artifact(told, key="verdict", description="Whether the challenger is published, and why")

@@ -23,13 +23,14 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
+import httpx
 from prefect import Task
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import State
 from prefect.client.schemas.objects import TaskRun
 from prefect.context import FlowRunContext, TaskRunContext
 from prefect.events.worker import EventsWorker
-from prefect.exceptions import TerminationSignal
+from prefect.exceptions import PrefectHTTPStatusError, TerminationSignal
 from prefect.futures import PrefectFutureList
 from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL
@@ -43,6 +44,7 @@ from tasks.redact import install
 from tasks.store.artifacts import Draft, find, load
 from tasks.store.objects import Store
 
+log = logging.getLogger(__name__)
 P = ParamSpec("P")
 R = TypeVar("R")
 
@@ -197,6 +199,21 @@ def task_of(function: Callable[P, R | State[R]], kind: str, **options: Any) -> S
     )
     task.kind = kind
     return task
+
+
+def for_people(show: Callable[P, None]) -> Callable[P, None]:
+    """Make a function that shows something in the Prefect UI, if there is a flow run. A server that is away costs a page, not the run."""
+
+    @functools.wraps(show)
+    def quietly(*args: P.args, **kwargs: P.kwargs) -> None:
+        if FlowRunContext.get() is None:
+            return
+        try:
+            show(*args, **kwargs)
+        except (httpx.TransportError, PrefectHTTPStatusError) as error:
+            log.warning("%s: Prefect's server does not take it (%r); the store has it all the same", show.__name__, error)
+
+    return quietly
 
 
 def need_server(dask: str) -> None:

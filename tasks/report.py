@@ -13,11 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
-from prefect.context import FlowRunContext
 
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import HISTORY, Artifact, File
-from tasks.policy import step
+from tasks.policy import for_people, step
 from tasks.scoring.heard import Hearing
 from tasks.scoring.html import render_report
 from tasks.scoring.long_rates import compare_long
@@ -98,10 +97,9 @@ def write_report(
     return facts | {"checkpoint": checkpoint.key}
 
 
+@for_people
 def show_report(root: str, report: Artifact) -> None:
-    """Show the report in the Prefect UI: figures, slices, and where the page lies. Outside of a flow run there is nobody to show it to."""
-    if FlowRunContext.get() is None:
-        return
+    """Show the report in the Prefect UI: figures, slices, and where the page lies."""
     store = Store(root)
     numbers = json.loads(fetch_file(store, report.file("report.json")).read_text())
     curves = inline(picture(curves_of(numbers["history"])), "Curves of loss and dev WER")
@@ -112,10 +110,9 @@ def show_report(root: str, report: Artifact) -> None:
     create_link_artifact(page if "://" in page else f"file://{page}", "The whole report", key="report-page")
 
 
+@for_people
 def show_heard(root: str, recipe: Recipe, heard: Hearing) -> None:
     """Show the error rates of one model in the Prefect UI."""
-    if FlowRunContext.get() is None:
-        return
     names, tests = ["test", *(each.name for each in recipe.scoring.others)], [heard.test, *heard.others]
     rows = []
     for name, test, pack in zip(names, tests, packs_of(recipe.up_to_the_report()), strict=True):

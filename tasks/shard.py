@@ -22,7 +22,7 @@ from tasks.contracts.recipe import Gates
 from tasks.contracts.values import Artifact, Reject, fingerprint, typical
 from tasks.corpora import ABOUT, EXCUSED
 from tasks.model.tokens import label_ids, prefix_ids
-from tasks.policy import step
+from tasks.policy import for_people, step
 from tasks.shards.gates import refusals
 from tasks.shards.plan import SPLITS
 from tasks.start import Fit
@@ -160,6 +160,7 @@ def _long_labels(draft: Draft, clips: pa.Table, fit: Fit, token: str, language: 
     return long
 
 
+@for_people
 def show_data(root: str, dataset: Artifact) -> None:
     """Show in the Prefect UI how many clips are in quarantine, and why, and what the splits share."""
     rows = [{"reason": reason, "clips": n} for reason, n in sorted(dataset.facts["rejected"].items(), key=lambda each: -each[1])]

@@ -8,8 +8,11 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # no test may reach the Hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # tiny models: threads that wait for each other on a busy machine take ten times as long
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
 REAL = Path(os.environ.get("VISKA_REAL_DATA", Path(__file__).parents[2] / "shared" / "data"))
 
@@ -23,6 +26,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
     """No test reads what an earlier session, or the person at this machine, fetched."""
     os.environ["VISKA_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_heartbeats() -> Iterator[None]:
+    """Nobody here misses those of a run, and each flow would wait a second for them at its end."""
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from tasks import dispatch
 from tasks.contracts.errors import RecipeError, RunError, StoreError
 from tasks.contracts.recipe import Recipe
 from tasks.dispatch import GPU, on_gpu
-from tasks.policy import step
+from tasks.policy import for_people, step
 from tasks.store.artifacts import Draft
 from tasks.store.objects import Store
 
@@ -210,6 +210,21 @@ def test_who_is_told_to_stop_while_the_server_is_away_stops_as_told(monkeypatch:
     monkeypatch.setattr(dispatch.time, "sleep", end)
     with pytest.raises(TerminationSignal):
         dispatch._wait(sent()[-1].model_copy(update={"state": Running()}), is_ours=True)
+
+
+def test_a_page_that_the_server_does_not_take_costs_no_run(caplog: pytest.LogCaptureFixture) -> None:
+    @for_people
+    def show_it() -> None:
+        raise httpx.ConnectError("gone")
+
+    @flow(persist_result=False)
+    def goes_on() -> str:
+        show_it()
+        return "done"
+
+    show_it()  # outside of a run there is nobody to show it to
+    assert "show_it" not in caplog.text
+    assert goes_on() == "done" and "show_it: Prefect's server does not take it" in caplog.text
 
 
 def until(true: Callable[[], bool]) -> None:

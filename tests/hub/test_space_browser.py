@@ -139,9 +139,13 @@ def test_a_microphone_is_heard(world: World) -> None:
 
 def test_three_minutes_appear_piece_by_piece(world: World) -> None:
     tab = upload(world.browser.visitor().open(world.url), world.folder / "long.flac")
-    tab.wait("document.querySelectorAll('ol.pieces li').length > 3 && document.querySelector('progress').value > 0")
-    assert re.search(r"Listening: [012]:\d\d of 3:00", tab.text("#status")), "shown before all of it is heard"
-    assert tab.run("document.querySelector('#transcribe').disabled")
+    status, disabled = tab.run("""new Promise(seen => { const look = setInterval(() => {
+        if (document.querySelectorAll('ol.pieces li').length > 3 && document.querySelector('progress')?.value > 0) {
+            clearInterval(look);
+            seen([document.querySelector('#status').innerText, document.querySelector('#transcribe').disabled]);
+        }
+    }, 5); })""")
+    assert re.search(r"Listening: [012]:\d\d of 3:00", status) and disabled, "shown before all of it is heard"
     shown = heard(tab)
     assert len(shown) >= 180 and set(" ".join(shown).split()) <= set(" ".join(TEXTS).split()), "all of it, a second at most at a time"
     assert tab.text("ol.pieces li:last-child .time") == "2:59"

@@ -81,7 +81,7 @@ def test_the_server_may_restart(stack: Stack, undisturbed: UUID) -> None:
     run = stack.start("retrain/cpu", told("restart"))
     child = half_way(stack, run, "restart")
     stack.server.stop()
-    time.sleep(100)  # it misses three heartbeats of each run
+    time.sleep(100)  # the training ends meanwhile, and cannot say so
     stack.start_server()
     for each in (run, child.id):
         state = stack.read(each).state

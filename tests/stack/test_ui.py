@@ -70,7 +70,8 @@ class Pages:
 @pytest.fixture(scope="module")
 def pages(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pages]:
     folder = tmp_path_factory.mktemp("browser")
-    with browser(folder / "profile", folder / "none.wav") as started:
+    drawn = ("--use-angle=swiftshader", "--enable-unsafe-swiftshader")  # the timeline of a run is WebGL
+    with browser(folder / "profile", folder / "none.wav", *drawn) as started:
         yield Pages(started.visitor(width=1280, height=860), stack.url.removesuffix("/api"))
 
 

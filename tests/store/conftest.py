@@ -1,13 +1,16 @@
 """The four kinds of store: a folder, memory, the real gcsfs on our stand-in, the real s3fs on moto. Nothing leaves this machine."""
 
 import itertools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import gcsfs
 import pytest
 import s3fs
+from moto.s3.responses import S3Response
 from moto.server import ThreadedMotoServer
 
 from tasks.store.objects import Store
@@ -42,10 +45,18 @@ def gs(gcs: FakeGcs) -> Iterator[Store]:
 
 @pytest.fixture(scope="module")
 def moto() -> Iterator[str]:
+    # moto looks whether there is an object, and then makes it; S3 does both at once.
+    one_by_one, put = threading.Lock(), S3Response.put_object
+
+    def put_alone(self: S3Response) -> Any:
+        with one_by_one:
+            return put(self)
+
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(S3Response, "put_object", put_alone)
         patch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
         for name, value in (("ACCESS_KEY_ID", "nobody"), ("SECRET_ACCESS_KEY", "nothing"), ("DEFAULT_REGION", "us-east-1")):
             patch.setenv(f"AWS_{name}", value)

@@ -110,12 +110,12 @@ class Browser:
 
 
 @contextmanager
-def browser(profile: Path, microphone: Path) -> Iterator[Browser]:
+def browser(profile: Path, microphone: Path, *graphics: str) -> Iterator[Browser]:
     """Start a Chromium without a screen, whose microphone is a WAV file, and end it afterwards."""
     program = chromium()
     assert program, "no Chromium; see chromium()"
     options = [
-        "--headless=new", "--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--disable-dev-shm-usage",
+        "--headless=new", "--no-sandbox", *(graphics or ["--disable-gpu"]), "--disable-dev-shm-usage",
         "--no-first-run", "--disable-component-update",
         "--disable-background-networking", "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0",
         "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={microphone}",
