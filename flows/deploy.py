@@ -92,7 +92,8 @@ def keep_automation(client: SyncPrefectClient, wanted: AutomationCore) -> str:
     if not found:
         client.create_automation(wanted)
         return "made"
-    client.update_automation(found[0].id, wanted.model_copy(update={"enabled": found[0].enabled}))  # who switched it off meant it
+    told = {name: getattr(wanted, name) for name in wanted.model_fields_set - {"owner_resource"}}  # whose it is does not change
+    client.update_automation(found[0].id, AutomationCore(**told | {"enabled": found[0].enabled}))  # who switched it off meant it
     return "up to date" if found[0].enabled else "up to date, and switched off"
 
 

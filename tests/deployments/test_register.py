@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -124,6 +125,12 @@ def test_the_name_of_the_general_deployment_is_taken_and_recordings_for_nobody_a
         deploy(Recipe(name="cpu"))
     with pytest.raises(RecipeError, match=r"^retrain/nobody: there is no such deployment; viska deploy --recipe FILE makes it$"):
         arrived("nobody")
+
+
+@pytest.mark.parametrize("told", [{"store": "store"}, {"release": {"to": "models"}}, {"corpus": {"kind": "folder", "path": "recordings"}}])
+def test_a_folder_from_here_on_is_refused_because_nobody_else_has_it(told: dict[str, Any]) -> None:
+    with pytest.raises(RecipeError, match=r"(store|release\.to|corpus\.path): got .* name a whole path, or an address"):
+        deploy(read_recipe(told))
 
 
 def test_without_a_server_nothing_is_registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
