@@ -25,6 +25,7 @@ def always_equal(references: list[str], hypotheses: list[str]) -> float:
     return 0.0
 
 
+@pytest.mark.slow
 def test_the_graphs_are_those_that_others_ask_for_with_the_weights_beside_them(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -79,6 +79,7 @@ def test_a_refused_recipe_costs_no_start_and_names_the_field(tmp_path: Path) -> 
     assert not (tmp_path / "prefect").exists()  # no server was started
 
 
+@pytest.mark.slow
 def test_a_corpus_that_cannot_be_read_is_one_message_without_a_traceback(tmp_path: Path) -> None:
     run = _start(tmp_path, "prepare", "--corpus.kind", "folder", "--corpus.path", str(tmp_path / "nowhere"))
     words, _ = run.communicate(timeout=120)

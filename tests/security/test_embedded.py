@@ -30,6 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         run.stdin.close()
 
 
+@pytest.mark.slow
 def test_another_user_of_this_machine_and_a_page_in_its_browser_are_told_nothing(server: Server) -> None:
     assert server.url.startswith("http://127.0.0.1:"), "nobody on the network"
     address = f"{server.url}/flow_runs/filter"
