@@ -2,7 +2,7 @@
 # make up      a Prefect server with its UI and two workers on this machine (PORT=4300 for another port); make down stops them
 # make test    set up, and run linters and tests
 # make slow-test   the tests that `make test` leaves out: half a minute or more each
-# make stack-test  PostgreSQL, a server and workers for real, killed, restarted and cut off (about a quarter of an hour; Linux)
+# make stack-test  PostgreSQL, a server and workers for real, killed, restarted and cut off (three quarters of an hour; Linux, PostgreSQL, Chromium)
 # make kill-test   kill trainings a hundred times on each kind of store (about a quarter of an hour)
 PYTHON ?= $(firstword $(foreach each,python3.14 python3.13 python3.12 python3.11 python3,$(shell $(each) -c \
 	'import sys; print(sys.executable) if (3, 11) <= sys.version_info[:2] < (3, 15) else None' 2>/dev/null | grep /)))
