@@ -86,7 +86,6 @@ def fit(
         except BaseException:
             keeper.leave()
             raise
-        keeper.close()
         if rank() == 0:
             _write_best(draft, whisper, folder, progress, settings)
             draft.write(HISTORY, to_lines(progress.history))

@@ -87,7 +87,7 @@ def train(
         settings: the recipe's section, with a learning rate.
         wer: word error rate of (references, hypotheses).
         keep: stores the state; told to wait until it is stored it says whether it is. Called in process 0 only, and between looks not
-            while it says that it `is_busy`.
+            while it says that it `is_busy`; `close`, if it has that, waits until the last one is stored.
         resume: puts an earlier state, if there is one, into a new one.
         watch: is told after each step and each look.
 
@@ -150,8 +150,10 @@ class Loop:
                     if self._is_look_due():
                         self._look(stop)
                     if progress.step >= settings.steps or (settings.patience and progress.n_looks_since >= settings.patience):
+                        if hasattr(self.keep, "close"):
+                            self.keep.close()  # the last steps are still on their way: no signal may cost them
                         self.asked = self.asked or (stop.signal if world() == 1 else 0)
-                        if self.asked:  # while the last state was handed over: nothing that follows may begin
+                        if self.asked:  # meanwhile: nothing that follows may begin
                             self._stop()
                         return
                     self._learn(next(steps), stop.signal)

@@ -127,9 +127,15 @@ def test_the_name_of_the_general_deployment_is_taken_and_recordings_for_nobody_a
         arrived("nobody")
 
 
-@pytest.mark.parametrize("told", [{"store": "store"}, {"release": {"to": "models"}}, {"corpus": {"kind": "folder", "path": "recordings"}}])
+RELATIVE = {"kind": "folder", "path": "recordings"}
+
+
+@pytest.mark.parametrize("told", [
+    {"store": "store"}, {"release": {"to": "models"}}, {"corpus": RELATIVE}, {"scoring": {"others": [{"name": "fi", "corpus": RELATIVE}]}},
+    {"corpus": {"kind": "mix", "parts": [{"name": "a", "corpus": RELATIVE}]}},
+], ids=str)  # fmt: skip
 def test_a_folder_from_here_on_is_refused_because_nobody_else_has_it(told: dict[str, Any]) -> None:
-    with pytest.raises(RecipeError, match=r"(store|release\.to|corpus\.path): got .* name a whole path, or an address"):
+    with pytest.raises(RecipeError, match=r"(store|release\.to|\.path|corpus\.path): got .* name a whole path, or an address"):
         deploy(read_recipe(told))
 
 

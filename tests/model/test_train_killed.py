@@ -5,18 +5,23 @@ benchmarks/kill_train.py does that at length.
 
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tasks.model import keeper as keepers
 from tasks.model import loop
+from tasks.model.checkpoint import Progress, save_checkpoint
+from tasks.model.keeper import Keeper
 from tasks.model.look import look
 from tasks.model.signals import Stopped
+from tasks.model.whisper import load_whisper
 from tasks.store.objects import Store
 from tests.support.fake_gcs import FakeGcs
-from tests.support.tiny import checkpoints, new_folder, settings, tones, train_tiny
+from tests.support.tiny import RUN, TOLD, always_wrong, checkpoints, new_folder, settings, tones, train_tiny
 from tests.support.train_killed import ASKED, BROKEN, GRACE, Attempt, Order, Tally, lost_steps, torture, wrongs
 
 KILLS = {"folder": 5, "gcs": 5, "asked": 1}
@@ -65,6 +70,28 @@ def test_asked_to_stop_before_the_first_step_it_stops(tmp_path: Path, monkeypatc
     with pytest.raises(Stopped, match=r"^asked to stop \(SIGTERM\) after step 0 of 8; there is nothing to keep yet; run again to go on$"):
         train_tiny(new_folder(tmp_path / "tiny"), store, settings())
     assert checkpoints(store) == []
+
+
+def test_asked_to_stop_while_the_last_steps_are_on_their_way_it_waits_until_they_are_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(store: Store, run: str, weights: Any, moments: Any, progress: Progress, told: Any, newest: int) -> None:
+        if progress.step == 8:
+            time.sleep(0.3)  # the loop has nothing more to do by now
+            os.kill(os.getpid(), signal.SIGTERM)
+        save_checkpoint(store, run, weights, moments, progress, told, newest)
+
+    monkeypatch.setattr(keepers, "save_checkpoint", asked)
+    store = Store(str(tmp_path / "store"))
+    whisper, keeper = load_whisper(new_folder(tmp_path / "tiny"), "sv", "cpu"), Keeper(store, RUN, TOLD, 2)
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        with pytest.raises(Stopped, match=r"after step 8 of 8; its checkpoint is on the store; run again to go on$"):
+            loop.train(whisper, tones(), tones()[:2], settings(), always_wrong, keeper, lambda state: None)
+    finally:
+        keeper.close()
+        signal.signal(signal.SIGTERM, before)
+    assert 8 in checkpoints(store)
 
 
 @pytest.mark.parametrize(

@@ -301,7 +301,6 @@ def learn(place: Place, log: Path, mouth: int) -> None:
     keeper = Keeper(store, RUN, TOLD, section.checkpoints.newest)
     whisper = load_whisper(place.start, "sv", "cpu")
     progress = train(whisper, _clips(), tones()[:2], section, _scattered, keeper, take_over, watch)
-    keeper.close()
     note(end=_outcome(place, store, states[0], progress))
 
 

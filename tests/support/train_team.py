@@ -46,7 +46,6 @@ def main(folder: str, root: str, out: str, told: str, stop: str = "-1") -> int:
             code = 143
         else:
             Path(out, f"looks-{rank()}.json").write_text(json.dumps(progress.history))
-        keeper.close()
         Path(out, f"losses-{rank()}.json").write_text(json.dumps(losses))
         save_file(
             {name: weight.contiguous() for name, weight in whisper.model.named_parameters()}, Path(out, f"weights-{rank()}.safetensors")
