@@ -21,6 +21,7 @@ from flows.retrain import retrain
 from flows.server import named_server
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Recipe
+from tasks.dispatch import GPU
 
 EVENT = "viska.corpus.updated"  # docs/operations.md says who sends it
 GENERAL = "cpu"  # the deployment of prefect.yaml, whose recipe is filled in for each run
@@ -67,7 +68,7 @@ def deploy(recipe: Recipe, cron: str = "", timezone: str = "UTC", pool: str = "c
 
 def job_variables(pool: str) -> dict[str, Any]:
     """Return what its jobs are told: as in prefect.yaml, which an image need not hold. Work on the pool cuda is not sent there again."""
-    return {"env": {"VISKA_GPU": "" if pool == "cuda" else "cuda", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
+    return {"env": {GPU: "" if pool == "cuda" else "cuda", "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}}
 
 
 def arrived(name: str) -> str:
@@ -120,7 +121,10 @@ def asking() -> Iterator[SyncPrefectClient]:
 
 
 def _refuse_relative(recipe: Recipe) -> None:
-    for name, place in {"store": recipe.store, "release.to": recipe.release.to, "corpus.path": getattr(recipe.corpus, "path", "")}.items():
+    corpora = {"corpus": recipe.corpus} | {f"scoring.others.{each.name}": each.corpus for each in recipe.scoring.others}
+    corpora |= {f"corpus.parts.{each.name}": each.corpus for each in getattr(recipe.corpus, "parts", ())}
+    places = {"store": recipe.store, "release.to": recipe.release.to}
+    for name, place in (places | {f"{name}.path": getattr(corpus, "path", "") for name, corpus in corpora.items()}).items():
         if place and "://" not in place and not Path(place).expanduser().is_absolute():
             raise RecipeError(f"{name}: got {place!r}, and whoever runs this does so in another folder; name a whole path, or an address")
 
