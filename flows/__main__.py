@@ -3,6 +3,7 @@
     viska prepare | train | release | retrain     run a flow, here, or on the server that PREFECT_API_URL names
     viska plan                                    what a run would use and take, before anything heavy runs
     viska audit                                   labels that are probably wrong, on a page to judge them
+    viska runs                                    what was trained so far: data, WER before and after, verdict, cost
     viska compare RUN RUN...                      runs side by side, with the interval of each difference, as a page
     viska approve | reject KEY                    say whether a model that waits for a person is published
     viska deploy                                  register a recipe on the server: by schedule, by events, from the UI
@@ -18,6 +19,7 @@ Errors that viska means are one message and exit code 2, a network that does not
 import argparse
 import os
 import sys
+from datetime import datetime
 
 from flows import commands
 from flows.flags import add_recipe
@@ -99,6 +101,13 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--host", default="127.0.0.1", help="address to listen on; default: this machine only: it asks for no password")
     command.add_argument("--port", type=int, default=None, help="default: the first free one from 7860")
     command.set_defaults(run=commands.audit)
+    command = subparsers.add_parser("runs", help="list past runs: data, WER before and after, verdict, cost; newest first")
+    command.add_argument("--store", default="", help="a folder or a gs://, s3:// address; default: VISKA_STORE, or ~/.viska/store")
+    command.add_argument("--name", default="*", metavar="PATTERN", help="only recipes of such a name, such as 'swedish-*'")
+    command.add_argument("--verdict", default="", choices=("current", "released", "refused", "open"), help="only such; open: not judged")
+    command.add_argument("--since", type=datetime.fromisoformat, metavar="DATE", help="only runs since this day, such as 2026-11-01 (UTC)")
+    command.add_argument("--json", action="store_true", help="print JSON, with all that is known of each")
+    command.set_defaults(run=commands.runs)
     command = subparsers.add_parser("compare", help="compare runs with the first of them, with the interval of each difference")
     command.add_argument(
         "runs", metavar="RUN", nargs="+", help="key of a report or a checkpoint, as viska train prints it, or a run's name"

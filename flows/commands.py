@@ -109,6 +109,20 @@ def transcribe(options: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def runs(options: argparse.Namespace) -> int:
+    from tasks.policy import store_of
+    from tasks.scoring.past import as_lines, as_values, past_runs
+    from tasks.store.objects import Store
+
+    store = Store(store_of(Recipe(store=options.store)))
+    found = past_runs(store, options.name, options.verdict, options.since)
+    if options.json:
+        print(json.dumps(as_values(found), indent=1, ensure_ascii=False))
+    else:
+        print("\n".join(as_lines(found)) if found else f"no such run has a report at {store.uri('report')}")
+    return 0
+
+
 def compare(options: argparse.Namespace) -> int:
     from tasks.policy import store_of
     from tasks.scoring.html import render_comparison  # here: jiwer and pyarrow take a while to import

@@ -94,7 +94,7 @@ def write_report(
     draft.write("report.json", json.dumps(report, indent=1, ensure_ascii=False, allow_nan=False).encode())
     draft.write("report.html", render_report(report, _sounds(store, dataset, index, shown), normaliser).encode())
     facts = {key: report[key] for key in ("name", "before", "after", "gain", "n_clips", "n_speakers", "normaliser")}
-    return facts | {"checkpoint": checkpoint.key}
+    return facts | {"checkpoint": checkpoint.key, "dataset": dataset.key}
 
 
 @for_people

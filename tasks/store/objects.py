@@ -197,11 +197,12 @@ class Store:
         except FileNotFoundError:
             return
         for name, info in sorted(entries.items()):
-            when = next(info[key] for key in ("mtime", "LastModified", "updated", "created") if info.get(key))
-            if isinstance(when, str):
-                when = datetime.fromisoformat(when)
-            since = when.timestamp() if isinstance(when, datetime) else float(when)
-            yield str(name).removeprefix(self.fs._strip_protocol(self.root)).lstrip("/"), int(info["size"]), time.time() - since
+            age = time.time() - _written(info)
+            yield str(name).removeprefix(self.fs._strip_protocol(self.root)).lstrip("/"), int(info["size"]), age
+
+    def written(self, path: str) -> float:
+        """Return when the object at `path` was written, in seconds since 1970, as the store's clock has it."""
+        return _written(self.fs.info(self._at(path)))
 
     def _send(self, path: str, data: bytes | Path, **options: Any) -> None:
         with self.alone:
@@ -214,6 +215,14 @@ class Store:
         if ".." in path.split("/"):
             raise StoreError(f"{path!r} leads outside the store {self.url}")
         return f"{self.root}/{path}"
+
+
+def _written(info: dict[str, Any]) -> float:
+    """Return the time of an entry of a listing; each kind of store calls it otherwise."""
+    when = next(info[key] for key in ("mtime", "LastModified", "updated", "created") if info.get(key))
+    if isinstance(when, str):
+        when = datetime.fromisoformat(when)
+    return when.timestamp() if isinstance(when, datetime) else float(when)
 
 
 def open_url(url: str) -> tuple[Any, str]:

@@ -285,13 +285,17 @@ def test_a_corpus_with_nothing_left_is_refused_with_its_reasons(tmp_path: Path) 
         retrain(read_recipe(TINY | {"corpus": {"kind": "folder", "path": str(folder)}, "store": str(tmp_path / "store")}))
 
 
-def test_runs_are_compared_by_the_command(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_runs_are_compared_and_listed_by_the_command(first: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "comparison.html"
     assert main(["compare", "tiny", "tiny", "--store", str(first), "--page", str(page)]) == 0
     printed = capsys.readouterr().out
     assert printed.count("tiny  WER") == 2 and "gain +0.0 (+0.0 to +0.0)" in printed and page.read_text().startswith("<!doctype html>")
     assert main(["compare", "tiny", "--store", str(first), "--json"]) == 0
     assert [each["name"] for each in json.loads(capsys.readouterr().out)["runs"]] == ["tiny"]
+    assert main(["runs", "--store", str(first), "--verdict", "current", "--json"]) == 0
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert 12 < listed["n_clips"] <= 24 and (listed["steps"], listed["version"], listed["device"][:3]) == (4, 1, "cpu")
+    assert main(["runs", "--store", str(first), "--verdict", "refused"]) == 0 and "no such run" in capsys.readouterr().out
     assert main(["compare", "tine", "--store", str(first)]) == 2 and "no report is of 'tine'" in capsys.readouterr().err
     assert main(["audit", "--checkpoint", "a" * 24]) == 2 and "go together" in capsys.readouterr().err
 
