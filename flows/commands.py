@@ -4,6 +4,7 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 from flows.flags import told
@@ -111,13 +112,13 @@ def transcribe(options: argparse.Namespace) -> int:
 
 def runs(options: argparse.Namespace) -> int:
     from tasks.policy import store_of
-    from tasks.scoring.past import as_lines, as_values, past_runs
+    from tasks.scoring.past import as_lines, past_runs
     from tasks.store.objects import Store
 
     store = Store(store_of(Recipe(store=options.store)))
     found = past_runs(store, options.name, options.verdict, options.since)
     if options.json:
-        print(json.dumps(as_values(found), indent=1, ensure_ascii=False))
+        print(json.dumps([asdict(each) for each in found], indent=1, ensure_ascii=False))
     else:
         print("\n".join(as_lines(found)) if found else f"no such run has a report at {store.uri('report')}")
     return 0

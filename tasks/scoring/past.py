@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -40,7 +40,7 @@ class PastRun:
     verdict: str  # current, released, refused; open: nobody has judged it
     model_name: str  # the name that it was judged under
     version: int  # of its release; 0: none
-    reasons: list[str]  # why it was refused
+    reasons: list[str]  # what the gate, or a person, had against it
     seconds: float | None  # of training
     gpu_hours: float | None  # None: it had no GPU
     device: str
@@ -106,11 +106,6 @@ def _read(store: Store, report: Artifact, made_from: Any, judged: dict[str, Any]
 def _facts(store: Store, kind: str, key: str) -> dict[str, Any]:
     sealed = peek(store, kind, key) if key else None
     return sealed[0].facts if sealed else {}
-
-
-def as_values(runs: Sequence[PastRun]) -> list[dict[str, Any]]:
-    """Return the runs as JSON values."""
-    return [asdict(each) for each in runs]
 
 
 def as_lines(runs: Sequence[PastRun]) -> Iterator[str]:

@@ -3,7 +3,9 @@
 import hashlib
 import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -225,3 +227,15 @@ def test_what_is_no_file_and_what_cannot_be_there_is_missing_too(local: Store, n
     local.create("folder/x.bin", BYTES)
     os.mkfifo(f"{local.root}/pipe")
     assert Source(local.root).stamp(name) == "missing"
+
+
+def test_it_says_when_an_object_was_written(store: Store) -> None:
+    before = time.time()
+    store.create("kind/one.txt", b"words")
+    said = store.written("kind/one.txt")
+    if store.url.startswith("gs:"):  # the stand-in stamps everything alike
+        assert datetime.fromtimestamp(said, UTC) == datetime(2026, 1, 1, tzinfo=UTC)
+    else:
+        assert before - 2 <= said <= time.time() + 2  # S3 has whole seconds
+    with pytest.raises(FileNotFoundError):
+        store.written("kind/two.txt")
