@@ -1,6 +1,7 @@
 """The command line: `viska retrain --recipe FILE --training.steps 400`. Its flags are the fields of the recipe, read from the model itself.
 
     viska prepare | train | release | retrain     run a flow, here, or on the server that PREFECT_API_URL names
+    viska sweep FILE                              train with other settings, and say which are the best, and how sure that is
     viska plan                                    what a run would use and take, before anything heavy runs
     viska audit                                   labels that are probably wrong, on a page to judge them
     viska runs                                    what was trained so far: data, WER before and after, verdict, cost
@@ -83,6 +84,13 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(run=commands.run_flow, flow=name)
         if name == "prepare":
             command.add_argument("--compact", action="store_true", help="copy shards of which little is used together")
+    words = "train with other settings, rank them by dev WER, and score the best on the test"
+    command = subparsers.add_parser("sweep", help=words, description=f"viska sweep: {words}.", argument_default=argparse.SUPPRESS,
+                                  usage="viska sweep FILE [--trials N] [--FIELD VALUE ...]")  # fmt: skip
+    command.add_argument("file", metavar="FILE", help="YAML with two parts: recipe (or its file's name), and search")
+    command.add_argument("--trials", type=int, default=0, metavar="N", help="at most so many; default: as the file says")
+    add_recipe(command)
+    command.set_defaults(run=commands.sweep)
     words = "which clips a recipe would use, why not the others, and what a run would take"
     command = subparsers.add_parser("plan", help=f"{words}; nothing is written into the store", description=f"viska plan: {words}.",
                                   argument_default=argparse.SUPPRESS,

@@ -7,7 +7,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from flows.flags import told
+from flows.flags import told, told_to_sweep
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Recipe
 
@@ -26,6 +26,15 @@ def run_flow(options: argparse.Namespace) -> int:
     from flows.run import run_flow  # here: Prefect takes a second to import, which --help need not wait for
 
     run_flow(options.flow, recipe, **({"compact": True} if getattr(options, "compact", False) else {}))
+    return 0
+
+
+def sweep(options: argparse.Namespace) -> int:
+    """Try other settings, and say which are the best."""
+    recipe, search = told_to_sweep(options)
+    from flows.run import run_flow  # here: as above
+
+    run_flow("sweep", recipe, search=search)
     return 0
 
 

@@ -11,6 +11,7 @@ from pydantic.fields import FieldInfo
 
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Recipe, read_recipe
+from tasks.contracts.search import Search, read_search
 
 NUMBER = re.compile(r"^[-+]?\d+(\.\d*)?[eE][-+]?\d+$")
 
@@ -24,8 +25,25 @@ def add_recipe(command: argparse.ArgumentParser) -> None:
 
 def told(options: argparse.Namespace) -> Recipe:
     """Return the recipe that a command was told."""
-    flags = {path: value for path, value in vars(options).items() if path in _fields(Recipe)}
-    return recipe_from(getattr(options, "recipe", ""), flags)
+    return recipe_from(getattr(options, "recipe", ""), _flags(options))
+
+
+def told_to_sweep(options: argparse.Namespace) -> tuple[Recipe, Search]:
+    """Return what `viska sweep` was told: the recipe and the search of a YAML file, and flags of the recipe on top.
+
+    The file has two parts, `recipe` and `search`; the first may be the name of a recipe's file, from the folder of this one on.
+
+    Raises:
+        RecipeError: naming the field, what was got and what is allowed.
+    """
+    told = _read(options.file)
+    if unknown := sorted(set(told) - {"recipe", "search"}):
+        raise RecipeError(f"sweep {options.file}: {', '.join(unknown)}: there is no such part; expected recipe and search")
+    recipe = told.get("recipe") or {}
+    values = _read(str(Path(options.file).parent / recipe)) if isinstance(recipe, str) else recipe
+    return _with_flags(values, _flags(options)), read_search(
+        (told.get("search") or {}) | ({"trials": options.trials} if options.trials else {})
+    )
 
 
 def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
@@ -34,14 +52,24 @@ def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
     Raises:
         RecipeError: naming the field, what was got and what is allowed.
     """
-    values: dict[str, Any] = {}
-    if file:
-        try:
-            values = yaml.safe_load(Path(file).read_text()) or {}
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise RecipeError(f"recipe {file}: {error}") from error
-        if not isinstance(values, dict):
-            raise RecipeError(f"recipe {file}: a {type(values).__name__}, expected settings by name")
+    return _with_flags(_read(file) if file else {}, flags)
+
+
+def _flags(options: argparse.Namespace) -> dict[str, Any]:
+    return {path: value for path, value in vars(options).items() if path in _fields(Recipe)}
+
+
+def _read(file: str) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(Path(file).read_text()) or {}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"recipe {file}: {error}") from error
+    if not isinstance(values, dict):
+        raise RecipeError(f"recipe {file}: a {type(values).__name__}, expected settings by name")
+    return values
+
+
+def _with_flags(values: dict[str, Any], flags: dict[str, Any]) -> Recipe:
     for path, value in sorted(flags.items(), key=lambda flag: not flag[0].endswith(".kind")):
         values = _with(values, path.split("."), value)
     return read_recipe(values)

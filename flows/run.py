@@ -8,6 +8,7 @@ import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from flows.server import Server, named_server
 from tasks.contracts.errors import ViskaError
@@ -17,7 +18,7 @@ from tasks.shards.plan import SPLITS
 from tasks.store.objects import Store
 
 
-def run_flow(name: str, recipe: Recipe, **options: bool | str | int) -> tuple[str, ...]:
+def run_flow(name: str, recipe: Recipe, **options: Any) -> tuple[str, ...]:
     """Run the flow called `name`, print its closing words, and return its result."""
     began = time.monotonic()
     server = None if named_server() else Server()
@@ -69,7 +70,11 @@ def _closing_words(name: str, recipe: Recipe, result: tuple[str, ...]) -> Iterat
         suspects = sealed(root, "audit", result[0])
         yield f"labels  {suspects.facts['n_suspects']} of {suspects.facts['n_clips']} have something against them"
         yield f"list    {_at(root, suspects, 'suspects.jsonl')}"
-    if name in ("train", "release", "retrain"):
+    if name == "sweep":
+        from tasks.sweep import describe
+
+        yield from describe(root, sealed(root, "search", result[0]))
+    if name in ("train", "sweep", "release", "retrain"):
         yield from _describe_scores(root, sealed(root, "report", result[-1]))
     if name in ("release", "retrain", "rollback") and result[0]:
         yield f"model   {result[0]}"

@@ -23,6 +23,7 @@ from prefect.context import FlowRunContext
 from prefect.deployments import run_deployment
 from prefect.exceptions import ObjectNotFound, PrefectHTTPStatusError, TerminationSignal
 from prefect.states import Cancelling
+from pydantic import BaseModel
 
 from tasks.contracts.errors import RecipeError, RunError
 from tasks.contracts.recipe import Recipe
@@ -53,13 +54,31 @@ def on_gpu(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args,
         RunError: if the run there failed, was cancelled, or crashed again and again.
         RecipeError: if there is no such deployment.
     """
-    if not (name := os.environ.get(GPU)):
+    sender = _sender(flow, recipe, *args, **kwargs)
+    if not sender:
         return flow(recipe, *args, **kwargs)
+    with made_elsewhere(sender):
+        return flow.fn(recipe, *args, **kwargs)
+
+
+def send(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args, **kwargs: P.kwargs) -> None:
+    """As `on_gpu`, for a flow that says in the store itself what came of it: it is run here or there, and nothing is looked for."""
+    sender = _sender(flow, recipe, *args, **kwargs)
+    if sender:
+        sender()
+    else:
+        flow(recipe, *args, **kwargs)
+
+
+def _sender(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args, **kwargs: P.kwargs) -> Callable[[], None] | None:
+    """Return what sends the flow to a machine with a GPU and waits for it; None if it is to run here."""
+    if not (name := os.environ.get(GPU)):
+        return None
     there = recipe.model_copy(update={"store": store_of(recipe)})
     told = inspect.signature(flow.fn).bind(recipe, *args, **kwargs).arguments | {"recipe": there.model_dump(mode="json")}
     wanted = fingerprint([flow.name, told | {"recipe": there.up_to_the_report(), "store": there.store}])
-    with made_elsewhere(partial(_send, f"{flow.name}/{name}", wanted, told, f"{flow.name}-{recipe.name}")):
-        return flow.fn(recipe, *args, **kwargs)
+    told = {key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value for key, value in told.items()}
+    return partial(_send, f"{flow.name}/{name}", wanted, told, f"{flow.name}-{recipe.name}")
 
 
 def _send(deployment: str, wanted: str, parameters: dict[str, Any], title: str) -> None:

@@ -19,20 +19,23 @@ def told(deployment: dict) -> str:
 def test_entry_point_and_parameters_fit(deployment: dict) -> None:
     module, _, name = deployment["entrypoint"].rpartition(".")
     flow = getattr(importlib.import_module(module), name)
-    needed = {"checkpoint": "0" * 24} if name == "score" else {}  # whoever starts it says of what
+    told = {"search": {}, "study": "0" * 24, "number": 1, "start": "0" * 24, "dataset": "0" * 24}
+    needed: dict = {"score": {"checkpoint": "0" * 24}, "trial": told}.get(name, {})  # whoever starts it says of what
     assert flow.validate_parameters(deployment["parameters"] | needed)["recipe"].name == "viska"
     assert deployment["work_pool"]["name"] == ("cuda" if "gpu" in deployment["tags"] else "cpu")
 
 
 def test_gpu_work_has_deployments_on_the_cuda_pool_and_everybody_else_sends_it_there() -> None:
-    assert [told(each) for each in DEPLOYMENTS] == ["retrain/cpu", "prepare/cpu", "train/cuda", "score/cuda", "release/cpu"]
+    assert [told(each) for each in DEPLOYMENTS] == [
+        "retrain/cpu", "prepare/cpu", "sweep/cpu", "trial/cuda", "train/cuda", "score/cuda", "release/cpu",
+    ]  # fmt: skip
     sends = {told(each): each["work_pool"]["job_variables"]["env"]["VISKA_GPU"] for each in DEPLOYMENTS}
-    assert sends == {"retrain/cpu": "cuda", "prepare/cpu": "cuda", "train/cuda": "", "score/cuda": "", "release/cpu": "cuda"}
+    assert sends == {told(each): "" if each["name"] == "cuda" else "cuda" for each in DEPLOYMENTS}
 
 
 def test_nothing_that_publishes_or_needs_a_gpu_runs_twice_at_once() -> None:
     limits = {told(each): each.get("concurrency_limit", {}).get("limit") for each in DEPLOYMENTS}
-    assert limits == {"retrain/cpu": 1, "prepare/cpu": None, "train/cuda": 1, "score/cuda": 1, "release/cpu": 1}
+    assert limits == {told(each): None if told(each) == "prepare/cpu" else 1 for each in DEPLOYMENTS}
 
 
 def test_runs_tell_that_they_are_alive() -> None:

@@ -1,0 +1,149 @@
+"""Sweep: trainings with other settings, one after another, over one set of shards; which of them was the best, and how sure that is."""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import yaml
+from prefect import Flow
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.client.schemas import State
+from prefect.states import Completed
+
+from tasks.contracts.errors import TrainingError
+from tasks.contracts.recipe import Recipe
+from tasks.contracts.search import Search, check
+from tasks.contracts.values import HISTORY, Artifact, fingerprint
+from tasks.dispatch import send
+from tasks.policy import for_people, sealed, step
+from tasks.search.ranking import lines, ranking, verdict
+from tasks.search.space import recipe_of
+from tasks.search.study import Pruned, Study, Wanted
+from tasks.store.artifacts import Draft, fetch_file
+from tasks.store.lines import from_lines
+from tasks.store.objects import Store
+from tasks.train import train_model
+
+log = logging.getLogger(__name__)
+RESULT, BEST = "search.json", "best.yaml"
+Prepare = Callable[[Recipe], tuple[str, str]]
+
+
+def open_study(root: str, recipe: Recipe, search: Search, start: str, dataset: str) -> str:
+    """Return the name of the search: of its recipe, what it varies, and the clips; the same one goes on where it was interrupted.
+
+    Raises:
+        RecipeError: if it asks for a value that no recipe may have.
+    """
+    check(recipe, search)
+    model, data = sealed(root, "model", start), sealed(root, "dataset", dataset)
+    return fingerprint([recipe.up_to_the_report(), search, model, data])
+
+
+def run_trials(
+    root: str, recipe: Recipe, search: Search, name: str, given: tuple[str, str], prepare: Prepare, trial: Flow[Any, Any]
+) -> None:
+    """Do every trial that is wanted. One that fails is kept as such, and the next one begins.
+
+    Args:
+        root: of the store.
+        recipe: as it is.
+        search: what is varied.
+        name: of the search.
+        given: keys of the starting model and the data set of the recipe as it is.
+        prepare: makes them for a trial that changes more than the training.
+        trial: the flow of one trial.
+    """
+    study = Study(Store(root), name, recipe, search)
+    same = all(axis.field.split(".")[0] == "training" for axis in search.axes)
+    for wanted in study.wanted():
+        _do(study, wanted, given if same or not wanted.values else None, prepare, trial)
+
+
+def _do(study: Study, wanted: Wanted, given: tuple[str, str] | None, prepare: Prepare, trial: Flow[Any, Any]) -> None:
+    try:
+        recipe = study.recipe_of(wanted)
+        send(trial, recipe, study.search, study.name, wanted.number, *(given or prepare(recipe)))
+    except Exception as error:
+        study.give_up(wanted.number, pruned=False, error=f"{type(error).__name__}: {error}")
+        log.warning("trial %d failed, and the search goes on: %s", wanted.number, error)
+
+
+def try_out(root: str, name: str, number: int, recipe: Recipe, search: Search, model: Artifact, data: Artifact) -> State[str] | str:
+    """Train as one trial, tell the search what came of it, and return the checkpoint's key."""
+    study = Study(Store(root), name, recipe, search)
+    if not study.is_running(number):
+        raise TrainingError(f"trial {number} of the search {name} has ended already; the sweep names those that are to be done")
+    watch = study.watcher(number)
+    try:
+        checkpoint = train_model(root, model, data, recipe.token, recipe.training, also=watch)
+    except Pruned as pruned:
+        study.give_up(number, pruned=True, error=str(pruned), seconds=watch.seconds)
+        return Completed(name="Pruned", message=str(pruned), data="")
+    except Exception as error:
+        study.give_up(number, pruned=False, error=f"{type(error).__name__}: {error}", seconds=watch.seconds)
+        raise
+    looks = from_lines(fetch_file(Store(root), checkpoint.file(HISTORY)).read_bytes())
+    study.end(number, looks, **{key: checkpoint.facts[key] for key in ("dev_wer", "seconds", "n_devices")}, checkpoint=checkpoint.key)
+    return checkpoint.key
+
+
+def standings(root: str, recipe: Recipe, search: Search, name: str) -> dict[str, Any]:
+    """Return what came of all trials so far.
+
+    Raises:
+        TrainingError: if none of them came to its end.
+    """
+    result = ranking(Study(Store(root), name, recipe, search).tried())
+    if result["best"] is None:
+        told = "; ".join(dict.fromkeys(f"trial {each['number']}: {each['error']}" for each in result["trials"]))
+        raise TrainingError(f"search {name}: no trial came to its end: {told}")
+    return result
+
+
+@step("search", version=1)
+def write_ranking(draft: Draft, recipe: Recipe, search: Search, result: dict[str, Any]) -> dict[str, Any]:
+    """Write the ranking, and the best recipe as a file for `viska retrain --recipe`."""
+    best = _best(result)
+    words = verdict(result)
+    told = best_recipe(recipe, result).model_dump(mode="json", exclude={"store"})
+    head = "".join(f"# {line}\n" for line in (words, "viska retrain --recipe THIS_FILE"))
+    draft.write(RESULT, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False).encode())
+    draft.write(BEST, (head + yaml.safe_dump(told, sort_keys=False, allow_unicode=True)).encode())
+    return {"best": best["values"], "dev_wer": best["dev_wer"], "gain": result["gain"], "n_trials": len(result["trials"]), "verdict": words}
+
+
+def best_recipe(recipe: Recipe, result: dict[str, Any]) -> Recipe:
+    """Return the recipe with the best settings."""
+    return recipe_of(recipe, _best(result)["values"])
+
+
+def _best(result: dict[str, Any]) -> dict[str, Any]:
+    best: dict[str, Any] = next(each for each in result["places"] if each["number"] == result["best"])
+    return best
+
+
+def read_ranking(root: str, found: Artifact) -> dict[str, Any]:
+    """Return the ranking as `write_ranking` wrote it."""
+    result: dict[str, Any] = json.loads(fetch_file(Store(root), found.file(RESULT)).read_text())
+    return result
+
+
+@for_people
+def show_ranking(root: str, found: Artifact) -> None:
+    """Show the ranking in the Prefect UI, and the best recipe."""
+    result = read_ranking(root, found)
+    rows = [
+        {"place": rank, "trial": each["number"], "settings": each["title"], "state": each["state"], "seeds": len(each["seeds"]),
+         "dev WER, %": None if each["dev_wer"] is None else round(100 * each["dev_wer"], 2)}
+        for rank, each in enumerate(result["places"], 1)
+    ]  # fmt: skip
+    create_table_artifact(rows, key="sweep", description=found.facts["verdict"])
+    best = fetch_file(Store(root), found.file(BEST)).read_text()
+    create_markdown_artifact(f"{found.facts['verdict']}\n\n```yaml\n{best}```", key="best-recipe", description="Ready for retrain")
+
+
+def describe(root: str, found: Artifact) -> list[str]:
+    """Return the ranking as lines for a terminal."""
+    return [*lines(read_ranking(root, found)), found.facts["verdict"], f"recipe  {Store(root).uri(found.file(BEST).path)}"]
