@@ -41,9 +41,8 @@ def told_to_sweep(options: argparse.Namespace) -> tuple[Recipe, Search]:
         raise RecipeError(f"sweep {options.file}: {', '.join(unknown)}: there is no such part; expected recipe and search")
     recipe = told.get("recipe") or {}
     values = _read(str(Path(options.file).parent / recipe)) if isinstance(recipe, str) else recipe
-    return _with_flags(values, _flags(options)), read_search(
-        (told.get("search") or {}) | ({"trials": options.trials} if options.trials else {})
-    )
+    more = {"trials": options.trials} if options.trials else {}
+    return _with_flags(values, _flags(options)), read_search((told.get("search") or {}) | more)
 
 
 def recipe_from(file: str, flags: dict[str, Any]) -> Recipe:
