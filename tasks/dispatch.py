@@ -9,8 +9,8 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, closing, suppress
 from functools import partial
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
@@ -37,6 +37,7 @@ GPU = "VISKA_GPU"  # environment variable: the name of the deployments on machin
 POLL = 5.0  # seconds between looks at a run
 CRASHES = 3  # in a row, each within BRIEF of its start, and no successor follows: it would crash too
 BRIEF = 600.0  # seconds; a run that lasted longer has come further, so a machine may be taken away any number of times
+ENDED = object()
 
 log = logging.getLogger(__name__)
 
@@ -57,20 +58,41 @@ def on_gpu(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args,
     sender = _sender(flow, recipe, *args, **kwargs)
     if not sender:
         return flow(recipe, *args, **kwargs)
-    with made_elsewhere(sender):
+    with made_elsewhere(lambda: side_by_side(iter([sender()]))):
         return flow.fn(recipe, *args, **kwargs)
 
 
-def send(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args, **kwargs: P.kwargs) -> None:
-    """As `on_gpu`, for a flow that says in the store itself what came of it: it is run here or there, and nothing is looked for."""
+def send(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args, **kwargs: P.kwargs) -> Iterator[None]:
+    """As `on_gpu`, for a flow that says in the store itself what came of it: it is run here or there, and nothing is looked for.
+
+    Yields:
+        None, whenever others may be seen to, for `side_by_side`: the run is on another machine, and not done.
+    """
     sender = _sender(flow, recipe, *args, **kwargs)
     if sender:
-        sender()
+        yield from sender()
     else:
         flow(recipe, *args, **kwargs)
 
 
-def _sender(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args, **kwargs: P.kwargs) -> Callable[[], None] | None:
+def side_by_side(sendings: Iterator[Iterator[None]], at_once: int = 1) -> None:
+    """Wait for all of these, so many at once; the next is asked for when one has ended. What one raises ends all: their runs are left."""
+    under_way: list[Iterator[None]] = []
+    with ExitStack() as stack:
+        while True:
+            while len(under_way) < at_once and (one := next(sendings, None)) is not None:
+                under_way.append(stack.enter_context(closing(one)))  # type: ignore[type-var]  # a generator
+            if not under_way:
+                return
+            ended = [one for one in under_way if next(one, ENDED) is ENDED]
+            under_way = [one for one in under_way if one not in ended]
+            if not ended:
+                time.sleep(POLL)
+
+
+def _sender(
+    flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args, **kwargs: P.kwargs
+) -> Callable[[], Iterator[None]] | None:
     """Return what sends the flow to a machine with a GPU and waits for it; None if it is to run here."""
     if not (name := os.environ.get(GPU)):
         return None
@@ -81,15 +103,15 @@ def _sender(flow: Flow[Concatenate[Recipe, P], R], recipe: Recipe, *args: P.args
     return partial(_send, f"{flow.name}/{name}", wanted, told, f"{flow.name}-{recipe.name}")
 
 
-def _send(deployment: str, wanted: str, parameters: dict[str, Any], title: str) -> None:
-    """Return when a run of the deployment with this wish has completed: one that is under way already, or a new one."""
+def _send(deployment: str, wanted: str, parameters: dict[str, Any], title: str) -> Iterator[None]:
+    """End when a run of the deployment with this wish has completed: one that is under way already, or a new one."""
     crashes = 0
     for attempt in itertools.count():
         run, is_new = _open(deployment, f"{wanted}:{attempt}", parameters, title)
         if not is_new and run.state and run.state.is_final():
             continue  # it ended before this run came, and what is wanted is not there
         log.info("%s the run %s of %s", "sent" if is_new else "found, and waiting for,", run.name, deployment)
-        run = _wait(run, is_new)
+        run = yield from _wait(run, is_new)
         assert run.state is not None
         if run.state.is_completed():
             return
@@ -120,13 +142,13 @@ def _was_brief(run: FlowRun) -> bool:
     return bool(run.created and run.end_time and (run.end_time - run.created).total_seconds() < BRIEF)
 
 
-def _wait(run: FlowRun, is_ours: bool) -> FlowRun:
+def _wait(run: FlowRun, is_ours: bool) -> Generator[None, None, FlowRun]:
     """Return the run when it has ended. If this one is cancelled meanwhile, so is what it has sent: Prefect does so, but later."""
     try:
         while not (run.state and run.state.is_final()):
-            time.sleep(POLL)
+            yield
             run = _patiently(lambda client, id=run.id: client.read_flow_run(id))  # type: ignore[misc]  # bound now
-    except TerminationSignal:
+    except (TerminationSignal, GeneratorExit):  # the second where the signal came between two looks
         if is_ours:
             _cancel_too(run)
         raise

@@ -36,7 +36,7 @@ from prefect.logging.handlers import APILogHandler
 from prefect.settings import PREFECT_API_URL
 from prefect.states import Completed, Crashed
 
-from tasks.contracts.errors import RecipeError, StoreError, ViskaError
+from tasks.contracts.errors import Pruned, RecipeError, StoreError, ViskaError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.values import Artifact, fingerprint, plain
 from tasks.model.signals import Stopped
@@ -50,6 +50,7 @@ R = TypeVar("R")
 
 DELAYS: list[float] = [2, 10]  # seconds before an accident is tried again
 PREEMPTED = "Preempted"  # the state of a step that was told to stop, and kept what it had done
+PRUNED = "Pruned"  # the state of a training that was ended early: all is well, and it has made nothing
 FAREWELL = 3  # seconds in which a process that was told to stop sends its last events
 PATIENCE = 30  # seconds in which a Dask cluster must show a worker
 made: Counter[str] = Counter()  # steps this run did, by kind, in whichever process; for the closing words of the command line
@@ -123,7 +124,7 @@ def _leave() -> None:
 
 
 def _count(kind: str, state: State[Any]) -> None:
-    if state.is_completed():
+    if state.is_completed() and state.name != PRUNED:
         (cached if state.name == "Cached" else made)[kind] += 1
 
 
@@ -162,6 +163,8 @@ def step(
                 return draft.seal(function(draft, **inputs), made_from)  # type: ignore[call-arg]  # bound above
             except Stopped as stopped:  # no accident: what took the machine away would take it again
                 return Crashed(name=PREEMPTED, message=str(stopped))
+            except Pruned as pruned:
+                return Completed(name=PRUNED, message=str(pruned), data=None)
 
         body.__signature__ = signature  # type: ignore[attr-defined]  # what Prefect shows and templates names from
         task: Step[Concatenate[str, P], Artifact] = task_of(body, kind, **options)

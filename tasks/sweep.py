@@ -2,9 +2,13 @@
 
 import json
 import logging
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
 import yaml
 from prefect import Flow
 from prefect.artifacts import create_markdown_artifact, create_table_artifact
@@ -15,11 +19,11 @@ from tasks.contracts.errors import TrainingError
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.search import Search, check
 from tasks.contracts.values import HISTORY, Artifact, fingerprint
-from tasks.dispatch import send
-from tasks.policy import for_people, sealed, step
+from tasks.dispatch import GPU, send, side_by_side
+from tasks.policy import PRUNED, for_people, sealed, step
 from tasks.search.ranking import lines, ranking, verdict
 from tasks.search.space import recipe_of
-from tasks.search.study import Pruned, Study, Wanted
+from tasks.search.study import Study, Wanted
 from tasks.store.artifacts import Draft, fetch_file
 from tasks.store.lines import from_lines
 from tasks.store.objects import Store
@@ -56,18 +60,35 @@ def run_trials(
         trial: the flow of one trial.
     """
     study = Study(Store(root), name, recipe, search)
-    same = all(axis.field.split(".")[0] == "training" for axis in search.axes)
-    for wanted in study.wanted():
-        _do(study, wanted, given if same or not wanted.values else None, prepare, trial)
+    at_once = search.at_once if os.environ.get(GPU) else 1
+    for some in (study.firsts(), study.repeats()):  # which are the best, is known when all firsts have ended
+        side_by_side((_do(root, study, wanted, given, prepare, trial) for wanted in some), at_once)
 
 
-def _do(study: Study, wanted: Wanted, given: tuple[str, str] | None, prepare: Prepare, trial: Flow[Any, Any]) -> None:
+def _do(root: str, study: Study, wanted: Wanted, given: tuple[str, str], prepare: Prepare, trial: Flow[Any, Any]) -> Iterator[None]:
     try:
         recipe = study.recipe_of(wanted)
-        send(trial, recipe, study.search, study.name, wanted.number, *(given or prepare(recipe)))
+        changes_data = any(not field.startswith("training.") for field in wanted.values)
+        own = _same_dev(root, given, prepare(recipe)) if changes_data else given
+        yield from send(trial, recipe, study.search, study.name, wanted.number, *own)
     except Exception as error:
         study.give_up(wanted.number, pruned=False, error=f"{type(error).__name__}: {error}")
         log.warning("trial %d failed, and the search goes on: %s", wanted.number, error)
+
+
+def _same_dev(root: str, given: tuple[str, str], own: tuple[str, str]) -> tuple[str, str]:
+    """Return `own`; TrainingError if its dev split is not that of the recipe as it is: their dev WERs would not compare."""
+    mine, theirs = (_dev(root, key) for _, key in (given, own))
+    if mine != theirs:
+        told = f"{len(theirs)} clips, expected the {len(mine)} of the recipe as it is; {len(mine & theirs)} are in both with the same text"
+        raise TrainingError(f"dev split of {own[1]}: {told}; dev WERs would not compare")
+    return own
+
+
+def _dev(root: str, dataset: str) -> set[tuple[str, str]]:
+    index = fetch_file(Store(root), sealed(root, "dataset", dataset).file("index.parquet"))
+    clips = pq.read_table(index, columns=["id", "split", "text"]).filter(pc.field("split") == "dev")
+    return set(zip(clips["id"].to_pylist(), clips["text"].to_pylist(), strict=True))
 
 
 def try_out(root: str, name: str, number: int, recipe: Recipe, search: Search, model: Artifact, data: Artifact) -> State[str] | str:
@@ -75,15 +96,16 @@ def try_out(root: str, name: str, number: int, recipe: Recipe, search: Search, m
     study = Study(Store(root), name, recipe, search)
     if not study.is_running(number):
         raise TrainingError(f"trial {number} of the search {name} has ended already; the sweep names those that are to be done")
-    watch = study.watcher(number)
+    watch, n_devices = study.watcher(number), max(1, torch.cuda.device_count())
     try:
-        checkpoint = train_model(root, model, data, recipe.token, recipe.training, also=watch)
-    except Pruned as pruned:
-        study.give_up(number, pruned=True, error=str(pruned), seconds=watch.seconds)
-        return Completed(name="Pruned", message=str(pruned), data="")
+        state = train_model(root, model, data, recipe.token, recipe.training, also=watch, return_state=True)
+        checkpoint = state.result()
     except Exception as error:
-        study.give_up(number, pruned=False, error=f"{type(error).__name__}: {error}", seconds=watch.seconds)
+        study.give_up(number, pruned=False, error=f"{type(error).__name__}: {error}", seconds=watch.seconds, n_devices=n_devices)
         raise
+    if state.name == PRUNED:
+        study.give_up(number, pruned=True, error=state.message, seconds=watch.seconds, n_devices=n_devices)
+        return Completed(name=PRUNED, message=state.message, data="")
     looks = from_lines(fetch_file(Store(root), checkpoint.file(HISTORY)).read_bytes())
     study.end(number, looks, **{key: checkpoint.facts[key] for key in ("dev_wer", "seconds", "n_devices")}, checkpoint=checkpoint.key)
     return checkpoint.key

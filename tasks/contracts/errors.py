@@ -7,6 +7,7 @@
     ├── AudioError       one recording cannot be used; caught per clip, and kept as a quarantine reason
     ├── ModelError       a model lacks a file, a token or a size that this corpus needs
     ├── TrainingError    a training cannot go on: a loss that is not a number, loss and WER that disagree
+    │   └── Pruned       whoever watches it has ended it, because others of a sweep are better at the same step
     ├── ReleaseError     a page is incomplete or would be refused where it is going
     └── RunError         a run that this one waited for did not end well
 
@@ -40,6 +41,10 @@ class ModelError(ViskaError):
 
 class TrainingError(ViskaError):
     """A training cannot go on."""
+
+
+class Pruned(TrainingError):
+    """A training was ended early: other trials of its sweep were better at the same step."""
 
 
 class ReleaseError(ViskaError):

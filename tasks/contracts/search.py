@@ -49,8 +49,8 @@ class Repeats(Section):
 
     best: int = Field(3, ge=0, le=100)
     """So many of the best settings, and the recipe as it is; 0: none"""
-    seeds: int = Field(3, ge=2, le=20)
-    """Trainings of each of them, the first one included"""
+    seeds: int = Field(3, ge=1, le=20)
+    """Further trainings of each of them. A few are chosen by the luck of their first one too, which then does not count"""
 
 
 class Search(Section):
@@ -67,6 +67,8 @@ class Search(Section):
     pruning: Literal["median", "halving", "none"] = "median"
     """median: a trial ends early whose dev WER is worse than half of the others' at the same step"""
     repeats: Repeats = Repeats()
+    at_once: int = Field(1, ge=1, le=1000)
+    """So many trials side by side, where they are sent to a pool with as many GPUs; a machine that does them itself does one at a time"""
     seed: int = Field(0, ge=0)
     """Decides what is tried"""
 
@@ -81,7 +83,7 @@ class Search(Section):
 
     def identity(self) -> dict[str, Any]:
         """Stand for this where a search is named: with a larger budget it is the same one, which goes on."""
-        return self.model_dump(mode="json", exclude={"trials", "gpu_hours", "repeats"})
+        return self.model_dump(mode="json", exclude={"trials", "gpu_hours", "repeats", "at_once"})
 
 
 def read_search(values: dict[str, Any]) -> Search:

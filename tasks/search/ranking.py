@@ -21,7 +21,8 @@ class Place:
     values: Values
     state: str
     dev_wer: float | None  # mean over its seeds; of one that was ended early: the lowest that it had
-    seeds: list[float]  # dev WER of each finished training, the recipe's own seed first
+    seeds: list[float]  # dev WER of each finished training that counts
+    with_seed: list[int]  # and their seeds
     seconds: float  # of all of them
     error: str
 
@@ -37,15 +38,26 @@ def told(value: Any) -> str:
 
 
 def places(tried: Sequence[Tried]) -> list[Place]:
-    """Return the settings in order: those with the most seeds first, by mean dev WER; then what was ended early; then what failed."""
-    found = []
-    for first in (each for each in tried if each.repeats is None):
-        again = sorted((each for each in tried if each.repeats == first.number), key=lambda each: each.seed or 0)
-        seeds = [each.dev_wer for each in (first, *again) if each.state == "complete" and each.dev_wer is not None]
-        wer = mean(seeds) if seeds else first.dev_wer
-        found.append(Place(first.number, first.values, first.state, wer, seeds, sum(each.seconds for each in (first, *again)), first.error))
+    """Return the settings in order: those with other seeds first, by mean dev WER; then what was ended early; then what failed.
+
+    If only some were repeated, they were chosen because their first training came out well, partly by luck: of these it does not count.
+    """
+    firsts = [each for each in tried if each.repeats is None]
+    repeated = {each.repeats for each in tried if each.repeats is not None and each.state == "complete"}
+    chosen = bool(repeated) and any(each.number not in repeated for each in firsts if each.state == "complete")
+    found = [_place(first, tried, counts=not chosen or first.number not in repeated) for first in firsts]
     order = {"complete": 0, "pruned": 1, "fail": 2}
-    return sorted(found, key=lambda each: (order[each.state], -len(each.seeds), each.dev_wer or 0.0, each.number))
+    return sorted(found, key=lambda each: (order[each.state], each.number not in repeated, each.dev_wer or 0.0, each.number))
+
+
+def _place(first: Tried, tried: Sequence[Tried], counts: bool) -> Place:
+    again = sorted((each for each in tried if each.repeats == first.number), key=lambda each: each.seed)
+    done = {
+        each.seed: each.dev_wer for each in ([first] if counts else []) + again if each.state == "complete" and each.dev_wer is not None
+    }
+    wer = mean(done.values()) if done else first.dev_wer
+    seconds = sum(each.seconds for each in (first, *again))
+    return Place(first.number, first.values, first.state, wer, list(done.values()), list(done), seconds, first.error)
 
 
 def gain(best: Place, before: Place) -> dict[str, Any]:
@@ -53,7 +65,8 @@ def gain(best: Place, before: Place) -> dict[str, Any]:
 
     The same seed means the same clips in the same order, so differences are taken seed by seed (a paired t interval).
     """
-    differences = [mine - yours for mine, yours in zip(before.seeds, best.seeds, strict=False)]
+    theirs = dict(zip(best.with_seed, best.seeds, strict=True))
+    differences = [wer - theirs[seed] for seed, wer in zip(before.with_seed, before.seeds, strict=True) if seed in theirs]
     if len(differences) < 2:
         return {"value": differences[0] if differences else None, "low": None, "high": None, "n_seeds": len(differences)}
     half = T[min(len(differences) - 1, len(T)) - 1] * stdev(differences) / len(differences) ** 0.5

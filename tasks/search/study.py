@@ -14,7 +14,7 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tasks.contracts.errors import TrainingError
+from tasks.contracts.errors import Pruned
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.search import Search
 from tasks.model.loop import Moment
@@ -26,10 +26,6 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 FOLDER = "searches"  # of the store: a log for each
 FIRST = 4  # trials that end before others are measured against them
-
-
-class Pruned(TrainingError):
-    """A trial that was ended early: others were better at the same step."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +43,7 @@ class Tried:
 
     number: int
     values: Values
-    seed: int | None
+    seed: int
     repeats: int | None  # number of the trial that it repeats with another seed
     state: str  # complete, pruned or fail
     dev_wer: float | None  # the lowest of its looks
@@ -70,8 +66,8 @@ class Study:
         if not self._trials():
             self.study.enqueue_trial({}, user_attrs={"values": {}})
 
-    def wanted(self) -> Iterator[Wanted]:
-        """Yield what is to be done, one by one, until the budget is spent: interrupted ones, new ones, then repeats of the best."""
+    def firsts(self) -> Iterator[Wanted]:
+        """Yield what is to be done, one by one, until the budget is spent: interrupted ones, then new ones."""
         for trial in self._trials(TrialState.RUNNING):
             if "values" in trial.user_attrs:
                 yield _wanted(trial)
@@ -82,6 +78,9 @@ class Study:
             if "values" not in asked.user_attrs:
                 asked.set_user_attr("values", suggest(asked, self.recipe, self.search.axes))
             yield _wanted(self._trial(asked.number))
+
+    def repeats(self) -> Iterator[Wanted]:
+        """Yield the best ones with other seeds, when all others have ended."""
         for number, seed in self._repeats():
             first = self._trial(number)
             self.study.enqueue_trial(first.params, user_attrs={"values": first.user_attrs["values"], "repeats": number, "seed": seed})
@@ -105,7 +104,7 @@ class Study:
 
     def tried(self) -> list[Tried]:
         """Return the trials that have ended, the best first, those that were ended early or failed last."""
-        done = [_tried(each) for each in self._trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)]
+        done = [_tried(each, self.recipe.training.seed) for each in self._trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)]
         place = {"complete": 0, "pruned": 1, "fail": 2}
         return sorted(done, key=lambda each: (place[each.state], each.dev_wer or 0.0, each.number))
 
@@ -142,7 +141,7 @@ class Study:
         chosen = [each for each in firsts if not each.values] + [each for each in firsts if each.values][:best] if best else []
         for each in chosen:
             there = {again.seed for again in self.tried() if again.repeats == each.number}
-            for seed in range(own + 1, own + self.search.repeats.seeds):
+            for seed in range(own + 1, own + 1 + self.search.repeats.seeds):
                 if seed not in there and not self._is_spent():
                     yield each.number, seed
 
@@ -196,10 +195,10 @@ def _wanted(trial: FrozenTrial) -> Wanted:
     return Wanted(trial.number, trial.user_attrs["values"], trial.user_attrs.get("seed"))
 
 
-def _tried(trial: FrozenTrial) -> Tried:
+def _tried(trial: FrozenTrial, own: int) -> Tried:
     told, looks = trial.user_attrs, dict(sorted(trial.intermediate_values.items()))
     return Tried(
-        trial.number, told.get("values", {}), told.get("seed"), told.get("repeats"), trial.state.name.lower(),
+        trial.number, told.get("values", {}), told.get("seed", own), told.get("repeats"), trial.state.name.lower(),
         trial.value if trial.state == TrialState.COMPLETE else min(looks.values(), default=None), looks,
         told.get("seconds", 0.0), told.get("checkpoint", ""), told.get("error", ""),
     )  # fmt: skip
@@ -208,7 +207,7 @@ def _tried(trial: FrozenTrial) -> Tried:
 def _sampler(search: Search, n_trials: int) -> BaseSampler:
     """Return what chooses; a search that goes on must not draw again what it drew first."""
     seed = search.seed + n_trials
-    return TPESampler(seed=seed) if search.method == "tpe" else RandomSampler(seed=seed)
+    return TPESampler(seed=seed, constant_liar=search.at_once > 1) if search.method == "tpe" else RandomSampler(seed=seed)
 
 
 def _pruner(search: Search) -> BasePruner:

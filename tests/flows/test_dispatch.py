@@ -209,7 +209,7 @@ def test_who_is_told_to_stop_while_the_server_is_away_stops_as_told(monkeypatch:
 
     monkeypatch.setattr(dispatch.time, "sleep", end)
     with pytest.raises(TerminationSignal):
-        dispatch._wait(sent()[-1].model_copy(update={"state": Running()}), is_ours=True)
+        dispatch.side_by_side(iter([dispatch._wait(sent()[-1].model_copy(update={"state": Running()}), is_ours=True)]))
 
 
 def test_a_page_that_the_server_does_not_take_costs_no_run(caplog: pytest.LogCaptureFixture) -> None:
