@@ -19,6 +19,12 @@ from pathlib import Path
 from secrets import token_urlsafe
 
 START_SECONDS = 120.0  # on a busy machine
+# uvicorn, which stops when whoever holds the other end of its stdin is gone: who is killed by force has no time to stop it.
+UVICORN = """
+import os, runpy, signal, sys, threading
+threading.Thread(target=lambda: (sys.stdin.read(), os.kill(os.getpid(), signal.SIGTERM)), daemon=True).start()
+runpy.run_module("uvicorn", run_name="__main__", alter_sys=True)
+"""
 
 
 class Server:
@@ -33,14 +39,14 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it; it stops when this process ends, after Prefect has sent the last log lines."""
-        command = [sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1",
+        """Start it; it stops when this process ends, after Prefect has sent the last log lines, or is killed."""
+        command = [sys.executable, "-c", UVICORN, "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1",
                    "--port", self.url.rsplit(":", 1)[1].split("/")[0], "--log-level", "error", "--lifespan", "on"]  # fmt: skip
         # As Prefect's own temporary server: no pages, and it may stop without having served its last subscriber.
         ours = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1",
                 "PREFECT_SERVER_API_AUTH_STRING": self.password,
                 "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": self.url.removesuffix("/api")}  # fmt: skip
-        self._process = subprocess.Popen(command, env=os.environ | ours, process_group=0)
+        self._process = subprocess.Popen(command, env=os.environ | ours, process_group=0, stdin=subprocess.PIPE)
         atexit.register(self.stop)
         # A closed terminal, and whoever ends this process, must not leave it behind either.
         signal.signal(signal.SIGHUP, signal.default_int_handler)

@@ -21,6 +21,7 @@ from tasks.contracts.search import Search, check
 from tasks.contracts.values import HISTORY, Artifact, fingerprint
 from tasks.dispatch import GPU, send, side_by_side
 from tasks.policy import PRUNED, for_people, sealed, step
+from tasks.scoring.normalise import plain
 from tasks.search.ranking import lines, ranking, verdict
 from tasks.search.space import recipe_of
 from tasks.search.study import Study, Wanted
@@ -80,7 +81,7 @@ def _same_dev(root: str, given: tuple[str, str], own: tuple[str, str]) -> tuple[
     """Return `own`; TrainingError if its dev split is not that of the recipe as it is: their dev WERs would not compare."""
     mine, theirs = (_dev(root, key) for _, key in (given, own))
     if mine != theirs:
-        told = f"{len(theirs)} clips, expected the {len(mine)} of the recipe as it is; {len(mine & theirs)} are in both with the same text"
+        told = f"{len(theirs)} clips, expected the {len(mine)} of the recipe as it is; {len(mine & theirs)} are in both with the same words"
         raise TrainingError(f"dev split of {own[1]}: {told}; dev WERs would not compare")
     return own
 
@@ -88,7 +89,7 @@ def _same_dev(root: str, given: tuple[str, str], own: tuple[str, str]) -> tuple[
 def _dev(root: str, dataset: str) -> set[tuple[str, str]]:
     index = fetch_file(Store(root), sealed(root, "dataset", dataset).file("index.parquet"))
     clips = pq.read_table(index, columns=["id", "split", "text"]).filter(pc.field("split") == "dev")
-    return set(zip(clips["id"].to_pylist(), clips["text"].to_pylist(), strict=True))
+    return set(zip(clips["id"].to_pylist(), map(plain, clips["text"].to_pylist()), strict=True))
 
 
 def try_out(root: str, name: str, number: int, recipe: Recipe, search: Search, model: Artifact, data: Artifact) -> State[str] | str:
