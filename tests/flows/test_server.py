@@ -31,12 +31,8 @@ def test_a_server_is_named_by_the_environment_or_by_the_active_profile(tmp_path:
 
 
 def test_the_server_of_a_command_that_is_killed_by_force_ends_too() -> None:
-    command = [
-        sys.executable,
-        "-c",
-        "from flows.server import Server; s = Server(); s.start(); s.wait(); print(s.url, flush=True); input()",
-    ]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+    code = "from flows.server import Server; s = Server(); s.start(); s.wait(); print(s.url, flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         url = process.stdout.readline().strip()
         assert answers(url)
