@@ -207,7 +207,10 @@ def _tried(trial: FrozenTrial, own: int) -> Tried:
 def _sampler(search: Search, n_trials: int) -> BaseSampler:
     """Return what chooses; a search that goes on must not draw again what it drew first."""
     seed = search.seed + n_trials
-    return TPESampler(seed=seed, constant_liar=search.at_once > 1) if search.method == "tpe" else RandomSampler(seed=seed)
+    if search.method != "tpe":
+        return RandomSampler(seed=seed)
+    at_random = min(10, max(FIRST, search.trials // 3))  # Optuna's ten would be all of a small search
+    return TPESampler(seed=seed, n_startup_trials=at_random, constant_liar=search.at_once > 1)
 
 
 def _pruner(search: Search) -> BasePruner:

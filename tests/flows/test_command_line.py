@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tasks.contracts.recipe import read_recipe
+from tasks.contracts.search import check, read_search
 
 pytestmark = pytest.mark.flow
 ROOT = Path(__file__).parents[2]
@@ -114,4 +115,8 @@ def test_a_flag_may_be_a_list_or_a_dash(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("recipe", sorted((ROOT / "deployments" / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_every_recipe_that_comes_with_viska_is_valid(recipe: Path) -> None:
-    read_recipe(yaml.safe_load(recipe.read_text()))
+    told = yaml.safe_load(recipe.read_text())
+    if recipe.name.startswith("sweep-"):
+        check(read_recipe(told["recipe"]), read_search(told["search"]))
+    else:
+        read_recipe(told)

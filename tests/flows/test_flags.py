@@ -1,10 +1,11 @@
 """Flags on top of a file: each field of the recipe, however deep its section lies."""
 
+import argparse
 from pathlib import Path
 
 import pytest
 
-from flows.flags import recipe_from
+from flows.flags import recipe_from, told_to_sweep
 from tasks.contracts.errors import RecipeError
 from tasks.contracts.recipe import Trained
 
@@ -45,3 +46,21 @@ def test_lora_and_frozen_layers_do_not_go_together() -> None:
         RecipeError, match=r"^training: with lora all weights stay as they are; leave out freeze_encoder and freeze_layers$"
     ):
         recipe_from("", {"training.lora.rank": 8, "training.freeze_layers": 2})
+
+
+def test_a_sweeps_file_has_a_recipe_or_its_files_name_and_a_search_and_flags_come_on_top(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("name: base\ntraining: {steps: 300}\n")
+    file = tmp_path / "sweep.yaml"
+    options = argparse.Namespace(file=str(file), trials=7, **{"training.batch": 4})
+    file.write_text("recipe: base.yaml\nsearch: {method: random}\n")
+    recipe, search = told_to_sweep(options)
+    assert (recipe.name, recipe.training.steps, recipe.training.batch) == ("base", 300, 4)
+    assert (search.method, search.trials) == ("random", 7)
+    file.write_text("recipe: {name: own}\n")
+    assert told_to_sweep(options)[0].name == "own"
+    file.write_text("name: base\n")
+    with pytest.raises(RecipeError, match="name: there is no such part; expected recipe and search"):
+        told_to_sweep(options)
+    file.write_text("search: {method: luck, repeats: {seeds: 0}}\n")
+    with pytest.raises(RecipeError, match=r"search\.method: .*\nsearch\.repeats\.seeds: "):
+        told_to_sweep(options)
