@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import torch
 import yaml
 from prefect import Flow
-from prefect.artifacts import create_markdown_artifact, create_table_artifact
+from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.client.schemas import State
 from prefect.states import Completed
 
@@ -22,8 +22,9 @@ from tasks.contracts.values import HISTORY, Artifact, fingerprint
 from tasks.dispatch import GPU, send, side_by_side
 from tasks.policy import PRUNED, for_people, sealed, step
 from tasks.scoring.normalise import plain
+from tasks.search.page import render_search
 from tasks.search.ranking import lines, ranking, verdict
-from tasks.search.space import recipe_of
+from tasks.search.space import as_it_is, recipe_of
 from tasks.search.study import Study, Wanted
 from tasks.store.artifacts import Draft, fetch_file
 from tasks.store.lines import from_lines
@@ -31,7 +32,7 @@ from tasks.store.objects import Store
 from tasks.train import train_model
 
 log = logging.getLogger(__name__)
-RESULT, BEST = "search.json", "best.yaml"
+RESULT, BEST, PAGE = "search.json", "best.yaml", "search.html"
 Prepare = Callable[[Recipe], tuple[str, str]]
 
 
@@ -118,7 +119,7 @@ def standings(root: str, recipe: Recipe, search: Search, name: str) -> dict[str,
     Raises:
         TrainingError: if none of them came to its end.
     """
-    result = ranking(Study(Store(root), name, recipe, search).tried())
+    result = ranking(Study(Store(root), name, recipe, search).tried()) | {"as_it_is": as_it_is(recipe, search.axes)}
     if result["best"] is None:
         told = "; ".join(dict.fromkeys(f"trial {each['number']}: {each['error']}" for each in result["trials"]))
         raise TrainingError(f"search {name}: no trial came to its end: {told}")
@@ -127,13 +128,15 @@ def standings(root: str, recipe: Recipe, search: Search, name: str) -> dict[str,
 
 @step("search", version=1)
 def write_ranking(draft: Draft, recipe: Recipe, search: Search, result: dict[str, Any]) -> dict[str, Any]:
-    """Write the ranking, and the best recipe as a file for `viska retrain --recipe`."""
+    """Write the ranking as JSON and as a page with pictures, and the best recipe as a file for `viska retrain --recipe`."""
     best = _best(result)
     words = verdict(result)
     told = best_recipe(recipe, result).model_dump(mode="json", exclude={"store"})
     head = "".join(f"# {line}\n" for line in (words, "viska retrain --recipe THIS_FILE"))
     draft.write(RESULT, json.dumps(result, indent=1, ensure_ascii=False, allow_nan=False).encode())
-    draft.write(BEST, (head + yaml.safe_dump(told, sort_keys=False, allow_unicode=True)).encode())
+    file = head + yaml.safe_dump(told, sort_keys=False, allow_unicode=True)
+    draft.write(BEST, file.encode())
+    draft.write(PAGE, render_search(result, recipe.name, words, file).encode())
     return {"best": best["values"], "dev_wer": best["dev_wer"], "gain": result["gain"], "n_trials": len(result["trials"]), "verdict": words}
 
 
@@ -164,9 +167,12 @@ def show_ranking(root: str, found: Artifact) -> None:
     ]  # fmt: skip
     create_table_artifact(rows, key="sweep", description=found.facts["verdict"])
     best = fetch_file(Store(root), found.file(BEST)).read_text()
+    page = Store(root).uri(found.file(PAGE).path)
+    create_link_artifact(page if "://" in page else f"file://{page}", "The whole ranking, with pictures", key="sweep-page")
     create_markdown_artifact(f"{found.facts['verdict']}\n\n```yaml\n{best}```", key="best-recipe", description="Ready for retrain")
 
 
 def describe(root: str, found: Artifact) -> list[str]:
     """Return the ranking as lines for a terminal."""
-    return [*lines(read_ranking(root, found)), found.facts["verdict"], f"recipe  {Store(root).uri(found.file(BEST).path)}"]
+    where = [f"{what:7} {Store(root).uri(found.file(file).path)}" for what, file in (("ranking", PAGE), ("recipe", BEST))]
+    return [*lines(read_ranking(root, found)), found.facts["verdict"], *where]

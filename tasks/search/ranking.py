@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from statistics import mean, stdev
 from typing import Any
 
+from tasks.search.scale import names_of, short_fields
 from tasks.search.space import Values, name
 from tasks.search.study import Tried
 
@@ -26,16 +27,6 @@ class Place:
     seconds: float  # of all of them
     error: str
 
-    @property
-    def title(self) -> str:
-        """What is tried, in a few words."""
-        return ", ".join(f"{field.rpartition('.')[2]} {told(value)}" for field, value in self.values.items()) or AS_IT_IS
-
-
-def told(value: Any) -> str:
-    """Return a value as a table shows it."""
-    return f"{value:.3g}" if isinstance(value, float) else value if isinstance(value, str) else name(value)
-
 
 def places(tried: Sequence[Tried]) -> list[Place]:
     """Return the settings in order: those with other seeds first, by mean dev WER; then what was ended early; then what failed.
@@ -52,12 +43,18 @@ def places(tried: Sequence[Tried]) -> list[Place]:
 
 def _place(first: Tried, tried: Sequence[Tried], counts: bool) -> Place:
     again = sorted((each for each in tried if each.repeats == first.number), key=lambda each: each.seed)
-    done = {
-        each.seed: each.dev_wer for each in ([first] if counts else []) + again if each.state == "complete" and each.dev_wer is not None
-    }
+    count = [first, *again] if counts else again
+    done = {each.seed: each.dev_wer for each in count if each.state == "complete" and each.dev_wer is not None}
     wer = mean(done.values()) if done else first.dev_wer
     seconds = sum(each.seconds for each in (first, *again))
     return Place(first.number, first.values, first.state, wer, list(done.values()), list(done), seconds, first.error)
+
+
+def titles(found: Sequence[Place]) -> list[str]:
+    """Return what each of them tries, in a few words."""
+    fields = short_fields(list(dict.fromkeys(field for each in found for field in each.values)))
+    names = {field: names_of([each.values[field] for each in found if field in each.values]) for field in fields}
+    return [", ".join(f"{fields[field]} {names[field][name(value)]}" for field, value in each.values.items()) or AS_IT_IS for each in found]
 
 
 def gain(best: Place, before: Place) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def ranking(tried: Sequence[Tried]) -> dict[str, Any]:
     before = next((each for each in finished if not each.values), None)
     best = finished[0] if finished else None
     return {
-        "places": [asdict(each) | {"title": each.title} for each in found],
+        "places": [asdict(each) | {"title": title} for each, title in zip(found, titles(found), strict=True)],
         "best": best.number if best else None,
         "gain": gain(best, before) if best and before and best is not before else None,
         "trials": [asdict(each) for each in tried],

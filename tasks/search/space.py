@@ -1,5 +1,6 @@
 """From a search's axes to recipes: what a trial changes, and what Optuna is asked."""
 
+import functools
 import itertools
 import json
 import random
@@ -25,6 +26,12 @@ def suggest(trial: BaseTrial, recipe: Recipe, axes: Sequence[Axis]) -> Values:
         else:
             found[axis.field] = trial.suggest_float(axis.field, axis.low, axis.high, log=axis.log)
     return found
+
+
+def as_it_is(recipe: Recipe, axes: Sequence[Axis]) -> Values:
+    """Return the recipe's own values, by field."""
+    told = recipe.model_dump(mode="json")
+    return {axis.field: functools.reduce(lambda section, step: section[step], axis.field.split("."), told) for axis in axes}
 
 
 def name(value: Any) -> str:

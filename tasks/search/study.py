@@ -3,7 +3,6 @@
 A trial that has neither ended nor failed was interrupted: it is done again under its number, and its training goes on from its checkpoint.
 """
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,10 @@ from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 from optuna.storages import JournalStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from tasks.contracts.errors import Pruned
 from tasks.contracts.recipe import Recipe
 from tasks.contracts.search import Search
-from tasks.model.loop import Moment
 from tasks.search.journal import StoreJournal
+from tasks.search.reporter import Reporter
 from tasks.search.space import Values, grid, recipe_of, suggest
 from tasks.store.objects import Store
 
@@ -86,7 +84,7 @@ class Study:
             self.study.enqueue_trial(first.params, user_attrs={"values": first.user_attrs["values"], "repeats": number, "seed": seed})
             yield _wanted(self._trial(self.study.ask().number))
 
-    def watcher(self, number: int) -> "Reporter":
+    def watcher(self, number: int) -> Reporter:
         """Return what reports a trial's looks."""
         return Reporter(self.study, self._trial(number))
 
@@ -104,7 +102,8 @@ class Study:
 
     def tried(self) -> list[Tried]:
         """Return the trials that have ended, the best first, those that were ended early or failed last."""
-        done = [_tried(each, self.recipe.training.seed) for each in self._trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)]
+        ended = [each for each in self._trials(TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL) if "values" in each.user_attrs]
+        done = [_tried(each, self.recipe.training.seed) for each in ended]
         place = {"complete": 0, "pruned": 1, "fail": 2}
         return sorted(done, key=lambda each: (place[each.state], each.dev_wer or 0.0, each.number))
 
@@ -117,7 +116,8 @@ class Study:
         return self._trial(number).state == TrialState.RUNNING
 
     def _is_open(self) -> bool:
-        firsts = [each for each in self._trials() if "repeats" not in each.user_attrs and each.state != TrialState.WAITING]
+        told = [each.user_attrs for each in self._trials() if each.state != TrialState.WAITING]
+        firsts = [each for each in told if "values" in each and "repeats" not in each]
         return len(firsts) < self.search.trials and not self._is_spent()
 
     def _is_spent(self) -> bool:
@@ -155,40 +155,6 @@ class Study:
 
     def _trial(self, number: int) -> FrozenTrial:
         return self._trials()[number]
-
-
-class Reporter:
-    """Tells the study what a trial's looks saw; a watcher for `fit`."""
-
-    def __init__(self, study: optuna.Study, trial: FrozenTrial) -> None:
-        self.trial, self.known, self.seconds = optuna.trial.Trial(study, trial._trial_id), set(trial.intermediate_values), 0.0
-        # The recipe as it is, and repeats, come to their end: they are what others are measured by.
-        self.may_end = "repeats" not in trial.user_attrs and bool(trial.user_attrs["values"])
-
-    def __call__(self, moment: Moment) -> None:
-        """Report a look.
-
-        Raises:
-            Pruned: if the trial is to end here.
-        """
-        self.seconds = moment.seconds
-        if not moment.look or not self._report(moment.look):
-            return
-        if self.may_end and moment.step < moment.steps and self.trial.should_prune():
-            raise Pruned(f"ended early at step {moment.step}: dev WER {100 * moment.look['dev_wer']:.1f} %, others were better there")
-
-    def fill(self, looks: Sequence[dict[str, Any]]) -> None:
-        """Report the looks that are not reported yet: a training that is found done has none."""
-        for look in looks:
-            self._report(look)
-
-    def _report(self, look: dict[str, Any]) -> bool:
-        step, wer = look["step"], look["dev_wer"]
-        if not step or step in self.known or not math.isfinite(wer):
-            return False
-        self.known.add(step)
-        self.trial.report(wer, step)
-        return True
 
 
 def _wanted(trial: FrozenTrial) -> Wanted:

@@ -21,7 +21,7 @@ from prefect.testing.utilities import prefect_test_harness
 from tasks import dispatch
 from tasks.contracts.errors import RecipeError, RunError, StoreError
 from tasks.contracts.recipe import Recipe
-from tasks.dispatch import GPU, on_gpu
+from tasks.dispatch import GPU, on_gpu, send, side_by_side
 from tasks.policy import for_people, step
 from tasks.store.artifacts import Draft
 from tasks.store.objects import Store
@@ -106,6 +106,26 @@ def test_what_is_missing_is_made_there_and_found_here(tmp_path: Path) -> None:
     assert (run.name, run.parameters["words"], run.parameters["recipe"]["store"]) == ("leg-viska", "hej", str(tmp_path))
     n = len(sent())
     assert parent(recipe, "hej") == key and len(sent()) == n, "what is there is not sent for"
+
+
+def test_so_many_are_sent_side_by_side_and_the_next_one_when_one_has_ended(tmp_path: Path) -> None:
+    n = len(sent())
+    seen: list[int] = []  # runs that were there when one was said to have ended
+
+    def works_when_two_are_there(run: FlowRun) -> State[Any]:
+        until = time.monotonic() + 10
+        while len(sent()) < n + 2 and time.monotonic() < until:
+            time.sleep(0.05)
+        time.sleep(0.5)  # in which a third would be sent
+        seen.append(len(sent()) - n)
+        return works(run)
+
+    with Elsewhere(works_when_two_are_there, works, works):
+        side_by_side((send(leg, Recipe(store=str(tmp_path)), words) for words in ("ett", "två", "tre")), 2)
+    assert seen == [2] and len(sent()) == n + 3
+    with Elsewhere(lambda _: Failed(message="no")), pytest.raises(RunError, match="ended as Failed: no"):
+        side_by_side((send(leg, Recipe(store=str(tmp_path)), words) for words in ("fyra", "fem")), 1)
+    assert len(sent()) == n + 4, "the fifth is not sent"
 
 
 def test_without_the_variable_it_is_made_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +229,7 @@ def test_who_is_told_to_stop_while_the_server_is_away_stops_as_told(monkeypatch:
 
     monkeypatch.setattr(dispatch.time, "sleep", end)
     with pytest.raises(TerminationSignal):
-        dispatch.side_by_side(iter([dispatch._wait(sent()[-1].model_copy(update={"state": Running()}), is_ours=True)]))
+        side_by_side(iter([dispatch._wait(sent()[-1].model_copy(update={"state": Running()}), is_ours=True)]))
 
 
 def test_a_page_that_the_server_does_not_take_costs_no_run(caplog: pytest.LogCaptureFixture) -> None:

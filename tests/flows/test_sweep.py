@@ -1,6 +1,7 @@
 """A sweep, for real, on tiny data: shards are made once, what is done is never done again, and what fails is kept."""
 
 import io
+import itertools
 import json
 import os
 import subprocess
@@ -15,16 +16,18 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import StateType
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.flags import recipe_from
 from flows.sweep import sweep
 from flows.train import train
+from flows.trial import trial
 from tasks import policy
 from tasks.contracts.errors import TrainingError
 from tasks.contracts.recipe import read_recipe
 from tasks.contracts.search import Search
-from tasks.search.study import FOLDER
+from tasks.search.study import FOLDER, Study
 from tasks.store.artifacts import Draft, load
 from tasks.store.objects import Store
 from tasks.sweep import _same_dev, describe, read_ranking
@@ -83,7 +86,7 @@ def test_the_best_recipe_is_a_file_whose_training_is_found_done(swept: Any) -> N
     train(best, *(load(Store(str(root)), kind, one_of(root, kind)).key for kind in ("model", "dataset")), [])
     assert dict(policy.made) == {}
     told = describe(str(root), load(Store(str(root)), "search", key))
-    assert len(told) == len(result["places"]) + 2 and str(file) in told[-1]
+    assert len(told) == len(result["places"]) + 3 and str(file) in told[-1]
 
 
 def one_of(root: Path, kind: str) -> str:
@@ -108,6 +111,20 @@ def test_a_trial_that_fails_is_kept_with_its_reason_and_the_others_are_done(tmp_
     assert [each["state"] for each in (*well, failed)] == ["complete", "complete", "fail"]
     assert "nothing" in failed["error"] and failed["values"]["corpus"] == nothing
     assert policy.made["audio"] == 3, "other texts of the same sounds"
+
+
+def test_a_trial_that_is_worse_than_the_others_at_the_same_step_ends_as_pruned(swept: Any) -> None:
+    root, recipe = str(swept[0]), read_recipe(TINY | {"store": str(swept[0])})
+    search = Search.model_validate(GRID | {"pruning": "median", "trials": 9})
+    study = Study(Store(root), "hopeless", recipe, search)
+    *others, wanted = itertools.islice(study.firsts(), 5)
+    for each in others:
+        study.end(each.number, [{"step": step, "dev_wer": 0.0} for step in (2, 4)], 0.0)
+    mine = study.recipe_of(wanted).model_copy(update={"training": recipe.training.model_copy(update={"seed": 9})})
+    policy.made.clear()
+    state = trial(mine, search, "hopeless", wanted.number, *(one_of(swept[0], kind) for kind in ("model", "dataset")), return_state=True)
+    assert (state.type, state.name) == (StateType.COMPLETED, "Pruned") and "others were better there" in state.message
+    assert dict(policy.made) == {} and study.tried()[-1].state == "pruned" and list(study.tried()[-1].looks) == [2]
 
 
 def test_a_trial_with_another_dev_split_is_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from tasks.contracts.errors import TrainingError
+from tasks.contracts.errors import Pruned, TrainingError
 from tasks.contracts.recipe import Training
 from tasks.contracts.values import Artifact
 from tasks.model.fit import fit
@@ -62,6 +62,16 @@ def test_two_processes_make_the_model_that_one_makes(prepared: tuple[Store, Arti
 def test_what_they_refuse_is_refused_here(prepared: tuple[Store, Artifact, Artifact]) -> None:
     with pytest.raises(TrainingError, match=r"^training\.freeze_layers 7: the encoder has 1 layers$"):
         launch(prepared, "c" * 24, freeze_layers=7)
+
+
+@pytest.mark.slow
+def test_whoever_watches_may_end_them(prepared: tuple[Store, Artifact, Artifact]) -> None:
+    def prune(moment: Moment) -> None:
+        if moment.look and moment.step == 3:
+            raise Pruned("others were better")
+
+    with pytest.raises(Pruned, match=r"^others were better$"):
+        launch(prepared, "f" * 24, prune, steps=4000)
 
 
 @pytest.mark.slow
