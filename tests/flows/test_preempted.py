@@ -20,7 +20,7 @@ from prefect.testing.utilities import prefect_test_harness
 from flows.train import train
 from tasks.contracts.recipe import read_recipe
 
-pytestmark = pytest.mark.flow
+pytestmark = [pytest.mark.flow, pytest.mark.slow]  # others: tests/model/test_train_killed.py, tests/stack
 ROOT = Path(__file__).parents[2]
 RECIPE = {
     "name": "preempted",

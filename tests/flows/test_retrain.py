@@ -138,12 +138,16 @@ def test_a_run_from_another_folder_finds_everything(store: Path, tmp_path: Path,
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"scoring": {"batch": 3}}, set()),
-        ({"scoring": {"resamples": 200}}, {"report", "verdict", "page"}),
+        pytest.param({"scoring": {"batch": 3}}, set(), marks=pytest.mark.slow),
+        pytest.param({"scoring": {"resamples": 200}}, {"report", "verdict", "page"}, marks=pytest.mark.slow),
         ({"scoring": {"normaliser": "plain"}}, {"report", "verdict", "page"}),  # nothing is transcribed again
-        ({"scoring": {"long": {"recordings": 0}}}, {"report", "verdict", "page"}),
+        pytest.param({"scoring": {"long": {"recordings": 0}}}, {"report", "verdict", "page"}, marks=pytest.mark.slow),
         ({"training": {"learning_rate": 2e-3}}, {"checkpoint", "predictions", "long", "report", "verdict", "page"}),
-        ({"features": {"dtype": "float32"}}, {"features", "dataset", "predictions", "long", "checkpoint", "report", "verdict", "page"}),
+        pytest.param(
+            {"features": {"dtype": "float32"}},
+            {"features", "dataset", "predictions", "long", "checkpoint", "report", "verdict", "page"},
+            marks=pytest.mark.slow,
+        ),
         ({"release": {"name": "other"}}, {"page", "space"}),
         (
             {"corpus": {"n_test": 8}, "splits": {"frozen": "eight"}},

@@ -84,6 +84,7 @@ def read_only(folder: Path) -> Iterator[None]:
         each.chmod(0o755)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_as_if_it_had_been_left_alone(
     processes: Processes, truth: Truth, undisturbed: Store, tmp_path: Path
 ) -> None:
