@@ -97,10 +97,12 @@ def _sender(
     if not (name := os.environ.get(GPU)):
         return None
     there = recipe.model_copy(update={"store": store_of(recipe)})
-    told = inspect.signature(flow.fn).bind(recipe, *args, **kwargs).arguments | {"recipe": there.model_dump(mode="json")}
+    told = inspect.signature(flow.fn).bind(recipe, *args, **kwargs).arguments
+    title = str(flow.flow_run_name or f"{flow.name}-{recipe.name}").format(**told)
+    told |= {"recipe": there.model_dump(mode="json")}
     wanted = fingerprint([flow.name, told | {"recipe": there.up_to_the_report(), "store": there.store}])
     told = {key: value.model_dump(mode="json") if isinstance(value, BaseModel) else value for key, value in told.items()}
-    return partial(_send, f"{flow.name}/{name}", wanted, told, f"{flow.name}-{recipe.name}")
+    return partial(_send, f"{flow.name}/{name}", wanted, told, title)
 
 
 def _send(deployment: str, wanted: str, parameters: dict[str, Any], title: str) -> Iterator[None]:
