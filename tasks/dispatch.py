@@ -37,6 +37,7 @@ GPU = "VISKA_GPU"  # environment variable: the name of the deployments on machin
 POLL = 5.0  # seconds between looks at a run
 CRASHES = 3  # in a row, each within BRIEF of its start, and no successor follows: it would crash too
 BRIEF = 600.0  # seconds; a run that lasted longer has come further, so a machine may be taken away any number of times
+LOST = "concurrency slot lost"  # in the words of Prefect (3.8.8) when it cancels a run itself, having been away: no person wanted that
 ENDED = object()
 
 log = logging.getLogger(__name__)
@@ -117,11 +118,12 @@ def _send(deployment: str, wanted: str, parameters: dict[str, Any], title: str) 
         assert run.state is not None
         if run.state.is_completed():
             return
-        if run.state.is_cancelled() and not is_new:
+        lost = run.state.is_cancelled() and LOST in (run.state.message or "")
+        if run.state.is_cancelled() and not is_new and not lost:
             continue  # by whoever has sent it, and this one still wants it
         crashes = crashes + 1 if _was_brief(run) else 1
         told = f"the run {run.name} of {deployment} ended as {run.state.name}: {run.state.message or 'without a word'}"
-        if not run.state.is_crashed() or crashes >= CRASHES:
+        if not (run.state.is_crashed() or lost) or crashes >= CRASHES:
             raise RunError(f"{told}; look at its log, and run this one again: what is done is found")
         log.warning("%s; another one goes on from the last checkpoint", told)
 

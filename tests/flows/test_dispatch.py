@@ -135,9 +135,13 @@ def test_without_the_variable_it_is_made_here(tmp_path: Path, monkeypatch: pytes
     assert len(sent()) == n
 
 
-def test_a_run_that_crashes_gets_a_successor(tmp_path: Path) -> None:
+SLOT = "Deployment concurrency slot lost during provisioning - no slots available to continue execution"
+
+
+@pytest.mark.parametrize("accident", [Crashed(message="killed"), Cancelled(message=SLOT)], ids=["crashed", "slot lost"])
+def test_a_run_that_crashes_or_that_prefect_itself_cancels_gets_a_successor(tmp_path: Path, accident: State[Any]) -> None:
     n = len(sent())
-    with Elsewhere(lambda _: Crashed(message="killed"), works):
+    with Elsewhere(lambda _: accident, works):
         parent(Recipe(store=str(tmp_path)), "hej")
     assert [run.idempotency_key[-2:] for run in sent()[n:]] == [":0", ":1"]  # type: ignore[index]
 
