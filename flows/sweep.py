@@ -24,7 +24,7 @@ def sweep(recipe: Recipe = Recipe(), search: Search = Search()) -> tuple[str, st
     start, dataset = prepare(recipe)
     study = open_study(root, recipe, search, start, dataset)
     run_trials(root, recipe, search, study, (start, dataset), prepare, trial)
-    result = standings(root, recipe, search, study)
+    result = standings(root, recipe, search, study, start)
     found = write_ranking(root, recipe, search, result)
     show_ranking(root, found)
     best = best_recipe(recipe, result)

@@ -17,9 +17,10 @@ from prefect.states import Completed
 
 from tasks.contracts.errors import TrainingError
 from tasks.contracts.recipe import Recipe
-from tasks.contracts.search import Search, check
+from tasks.contracts.search import Search, check, with_values
 from tasks.contracts.values import HISTORY, Artifact, fingerprint
 from tasks.dispatch import GPU, send, side_by_side
+from tasks.model.fit import with_rate
 from tasks.policy import PRUNED, for_people, sealed, step
 from tasks.scoring.normalise import plain
 from tasks.search.page import render_search
@@ -113,13 +114,15 @@ def try_out(root: str, name: str, number: int, recipe: Recipe, search: Search, m
     return checkpoint.key
 
 
-def standings(root: str, recipe: Recipe, search: Search, name: str) -> dict[str, Any]:
-    """Return what came of all trials so far.
+def standings(root: str, recipe: Recipe, search: Search, name: str, start: str) -> dict[str, Any]:
+    """Return what came of all trials so far; `start`: key of the model of the recipe as it is, by which its usual rate is known.
 
     Raises:
         TrainingError: if none of them came to its end.
     """
-    result = ranking(Study(Store(root), name, recipe, search).tried()) | {"as_it_is": as_it_is(recipe, search.axes)}
+    rate = with_rate(recipe.training, sealed(root, "model", start)).learning_rate
+    own = as_it_is(with_values(recipe, {"training.learning_rate": rate}), search.axes)
+    result = ranking(Study(Store(root), name, recipe, search).tried()) | {"as_it_is": own}
     if result["best"] is None:
         told = "; ".join(dict.fromkeys(f"trial {each['number']}: {each['error']}" for each in result["trials"]))
         raise TrainingError(f"search {name}: no trial came to its end: {told}")
