@@ -25,7 +25,7 @@ from tasks.policy import PRUNED, for_people, sealed, step
 from tasks.scoring.normalise import plain
 from tasks.search.page import render_search
 from tasks.search.ranking import lines, ranking, verdict
-from tasks.search.space import as_it_is, recipe_of
+from tasks.search.space import as_it_is, grid, recipe_of
 from tasks.search.study import Study, Wanted
 from tasks.store.artifacts import Draft, fetch_file
 from tasks.store.lines import from_lines
@@ -63,6 +63,10 @@ def run_trials(
         trial: the flow of one trial.
     """
     study = Study(Store(root), name, recipe, search)
+    if search.method == "grid" and (n_points := len(grid(search.axes, search.seed))) >= search.trials:
+        log.warning(
+            "the grid has %d settings, and search.trials is %d with the recipe as it is: the others are not tried", n_points, search.trials
+        )
     at_once = search.at_once if os.environ.get(GPU) else 1
     for some in (study.firsts(), study.repeats()):  # which are the best, is known when all firsts have ended
         side_by_side((_do(root, study, wanted, given, prepare, trial) for wanted in some), at_once)
