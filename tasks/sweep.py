@@ -65,7 +65,7 @@ def run_trials(
     study = Study(Store(root), name, recipe, search)
     if search.method == "grid" and (n_points := len(grid(search.axes, search.seed))) >= search.trials:
         log.warning(
-            "the grid has %d settings, and search.trials is %d with the recipe as it is: the others are not tried", n_points, search.trials
+            "the grid has %d settings beside the recipe as it is, and search.trials is %d: not all are tried", n_points, search.trials
         )
     at_once = search.at_once if os.environ.get(GPU) else 1
     for some in (study.firsts(), study.repeats()):  # which are the best, is known when all firsts have ended
