@@ -75,8 +75,8 @@ def run_trials(
 def _do(root: str, study: Study, wanted: Wanted, given: tuple[str, str], prepare: Prepare, trial: Flow[Any, Any]) -> Iterator[None]:
     try:
         recipe = study.recipe_of(wanted)
-        changes_data = any(not field.startswith("training.") for field in wanted.values)
-        own = _same_dev(root, given, prepare(recipe)) if changes_data else given
+        is_given = wanted.seed is None and all(field.startswith("training.") for field in wanted.values)
+        own = given if is_given else _same_dev(root, given, prepare(recipe))  # another seed: a new model has other first weights
         yield from send(trial, recipe, study.search, study.name, wanted.number, *own)
     except Exception as error:
         study.give_up(wanted.number, pruned=False, error=f"{type(error).__name__}: {error}")

@@ -20,6 +20,7 @@ from prefect.client.schemas.objects import StateType
 from prefect.testing.utilities import prefect_test_harness
 
 from flows.flags import recipe_from
+from flows.prepare import prepare
 from flows.sweep import sweep
 from flows.train import train
 from flows.trial import trial
@@ -62,6 +63,7 @@ def run(root: Path, search: dict[str, Any]) -> dict[str, Any]:
 
 def test_all_trials_share_the_shards_of_the_first_and_the_test_is_touched_by_the_winner_alone(swept: Any) -> None:
     _, made, result = swept
+    assert made["model"] == 2, "one more for the other seed: a new model has other first weights"
     assert made["dataset"] == made["plan"] == made["manifest"] == 1 and made["audio"] == made["features"] == 3
     assert made["checkpoint"] == len(result["trials"]) == 5, "three, and one more of the best and of the recipe as it is"
     assert made["predictions"] == 2 and made["report"] == 1, "before and after, of one model"
@@ -83,15 +85,10 @@ def test_the_best_recipe_is_a_file_whose_training_is_found_done(swept: Any) -> N
     values = next(each["values"] for each in result["places"] if each["number"] == result["best"])
     assert best.training.batch == values.get("training.batch", 4)
     policy.made.clear()
-    train(best, *(load(Store(str(root)), kind, one_of(root, kind)).key for kind in ("model", "dataset")), [])
+    train(best, *prepare(best), [])
     assert dict(policy.made) == {}
     told = describe(str(root), load(Store(str(root)), "search", key))
     assert len(told) == len(result["places"]) + 3 and str(file) in told[-1]
-
-
-def one_of(root: Path, kind: str) -> str:
-    (key,) = {path.name for path in (root / kind).iterdir()}
-    return key
 
 
 def test_a_sweep_that_is_done_makes_nothing_and_with_more_trials_it_goes_on(swept: Any) -> None:
@@ -122,7 +119,8 @@ def test_a_trial_that_is_worse_than_the_others_at_the_same_step_ends_as_pruned(s
         study.end(each.number, [{"step": step, "dev_wer": 0.0} for step in (2, 4)], 0.0)
     mine = study.recipe_of(wanted).model_copy(update={"training": recipe.training.model_copy(update={"seed": 9})})
     policy.made.clear()
-    state = trial(mine, search, "hopeless", wanted.number, *(one_of(swept[0], kind) for kind in ("model", "dataset")), return_state=True)
+    start, dataset = prepare(recipe)
+    state = trial(mine, search, "hopeless", wanted.number, start, dataset, return_state=True)
     assert (state.type, state.name) == (StateType.COMPLETED, "Pruned") and "others were better there" in state.message
     assert dict(policy.made) == {} and study.tried()[-1].state == "pruned" and list(study.tried()[-1].looks) == [2]
 
